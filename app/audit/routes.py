@@ -1,0 +1,25 @@
+"""Who changed what, when and why."""
+
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from app.audit import queries
+from app.audit.schemas import History
+from app.database import Db
+from app.errors import problems
+from app.responses import DatabaseJson
+from app.security import FrontendActor
+
+router = APIRouter(prefix="/v1", tags=["audit"])
+
+
+@router.get(
+    "/bookings/{booking_id}/history",
+    response_model=History,
+    summary="Read a booking's history",
+    responses=problems("unauthorized", "forbidden", "booking_not_found", "validation"),
+)
+async def booking_history(booking_id: UUID, db: Db, _actor: FrontendActor) -> DatabaseJson:
+    """Every change of one booking, oldest first: before, after, who, from where, and the reason given."""
+    return DatabaseJson(await queries.booking_history(db, booking_id))

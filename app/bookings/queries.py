@@ -1,0 +1,84 @@
+"""One call a function of sql/: bookings."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Record
+
+from app.bookings.schemas import BookingCancel, BookingCreate, Status
+from app.conditions import fingerprint
+from app.database import Database
+from app.security import Actor
+
+
+async def create_booking(db: Database, actor: Actor, body: BookingCreate, idempotency_key: str | None) -> Record:
+    """The new booking, or the one this key made before: `booking_id, booking_version, body, replayed`.
+
+    Raises slot_not_found, slot_full, slot_closed, slot_in_past, insufficient_units, idempotency_conflict.
+    """
+    return await db.call_row(
+        "create_booking_safe",
+        p_actor=actor.json(),
+        p_slot_id=body.slot_id,
+        p_customer=body.customer.model_dump(exclude_none=True),
+        p_units=body.units,
+        p_payment_method=body.payment_method,
+        p_metadata=body.metadata,
+        p_idempotency_key=idempotency_key,
+        p_request_hash=fingerprint(body),
+    )
+
+
+async def cancel_booking(
+    db: Database, actor: Actor, booking_id: UUID, version: int, body: BookingCancel, idempotency_key: str | None
+) -> Record:
+    """The cancelled booking. Raises booking_not_found, version_conflict, invalid_transition, idempotency_conflict."""
+    return await db.call_row(
+        "cancel_booking",
+        p_actor=actor.json(),
+        p_booking_id=booking_id,
+        p_version=version,
+        p_reason=body.reason,
+        p_idempotency_key=idempotency_key,
+        p_request_hash=fingerprint(body, booking_id, version),
+    )
+
+
+async def get_booking(db: Database, booking_id: UUID) -> Record:
+    """One booking. Raises booking_not_found."""
+    return await db.call_row("get_booking", p_booking_id=booking_id)
+
+
+async def list_bookings(
+    db: Database,
+    *,
+    status: Status | None,
+    resource_id: UUID | None,
+    customer_ref: str | None,
+    starting: datetime | None,
+    before: datetime | None,
+    updated_since: datetime | None,
+    limit: int,
+    cursor: str | None,
+) -> str:
+    """One page of the bookings that pass every given filter, as JSON."""
+    return str(
+        await db.call_value(
+            "list_bookings",
+            p_status=status,
+            p_resource_id=resource_id,
+            p_customer_ref=customer_ref,
+            p_from=starting,
+            p_to=before,
+            p_updated_since=updated_since,
+            p_limit=limit,
+            p_cursor=cursor,
+        )
+    )
+
+
+async def import_bookings(db: Database, actor: Actor, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """`created` or `unchanged` for each row, in order; all rows are in, or none. Raises as create_booking does."""
+    return list(await db.call_value("import_bookings", p_actor=actor.json(), p_rows=rows))

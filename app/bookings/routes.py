@@ -1,0 +1,134 @@
+"""/v1/bookings: take a place, see it, give it back."""
+
+from typing import Annotated
+from uuid import UUID
+
+from asyncpg import Record
+from fastapi import APIRouter, Query
+
+from app.bookings import queries
+from app.bookings.schemas import Booking, BookingCancel, BookingCreate, BookingPage, Status
+from app.conditions import IdempotencyKey, IfMatch
+from app.database import Db
+from app.errors import problems
+from app.responses import DatabaseJson
+from app.schemas import Instant, Name
+from app.security import FrontendActor
+
+router = APIRouter(prefix="/v1/bookings", tags=["bookings"])
+
+REPLAYED = {"Idempotent-Replayed": "true"}
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Booking,
+    summary="Book a slot",
+    responses=problems(
+        "unauthorized",
+        "forbidden",
+        "slot_not_found",
+        "slot_full",
+        "insufficient_units",
+        "slot_closed",
+        "slot_in_past",
+        "idempotency_conflict",
+        "validation",
+        "busy",
+        "outcome_unknown",
+    ),
+)
+async def create_booking(
+    body: BookingCreate, idempotency_key: IdempotencyKey, db: Db, actor: FrontendActor
+) -> DatabaseJson:
+    """Take a place in a slot, if it has one.
+
+    `pay_on_arrival` answers a `confirmed` booking; `pay_now` a `pending` one that holds its place until `expires_at`.
+    Send an `Idempotency-Key` and repeat the request as often as you need: one booking comes of it, and one answer.
+    """
+    row = await queries.create_booking(db, actor, body, idempotency_key)
+    return _one_booking(row, status_code=201, location=True, replayed=row["replayed"])
+
+
+@router.get(
+    "",
+    response_model=BookingPage,
+    summary="List bookings",
+    responses=problems("unauthorized", "forbidden", "validation"),
+)
+async def list_bookings(
+    db: Db,
+    _actor: FrontendActor,
+    status: Status | None = None,
+    resource_id: UUID | None = None,
+    customer_ref: Name | None = None,
+    starting: Annotated[Instant | None, Query(alias="from", description="Starts at or after this.")] = None,
+    before: Annotated[Instant | None, Query(alias="to", description="Starts before this.")] = None,
+    updated_since: Instant | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: str | None = None,
+) -> DatabaseJson:
+    """List the bookings that pass every given filter, by start."""
+    page = await queries.list_bookings(
+        db,
+        status=status,
+        resource_id=resource_id,
+        customer_ref=customer_ref,
+        starting=starting,
+        before=before,
+        updated_since=updated_since,
+        limit=limit,
+        cursor=cursor,
+    )
+    return DatabaseJson(page)
+
+
+@router.get(
+    "/{booking_id}",
+    response_model=Booking,
+    summary="Read a booking",
+    responses=problems("unauthorized", "forbidden", "booking_not_found", "validation"),
+)
+async def get_booking(booking_id: UUID, db: Db, _actor: FrontendActor) -> DatabaseJson:
+    """Read one booking; its ETag is what `If-Match` takes."""
+    return _one_booking(await queries.get_booking(db, booking_id))
+
+
+@router.post(
+    "/{booking_id}/cancel",
+    response_model=Booking,
+    summary="Cancel a booking",
+    responses=problems(
+        "unauthorized",
+        "forbidden",
+        "booking_not_found",
+        "version_conflict",
+        "precondition_required",
+        "invalid_transition",
+        "idempotency_conflict",
+        "validation",
+        "busy",
+        "outcome_unknown",
+    ),
+)
+async def cancel_booking(
+    booking_id: UUID,
+    version: IfMatch,
+    idempotency_key: IdempotencyKey,
+    db: Db,
+    actor: FrontendActor,
+    body: BookingCancel | None = None,
+) -> DatabaseJson:
+    """Give the place back. Cancelling is final, and the booking stays on record."""
+    row = await queries.cancel_booking(db, actor, booking_id, version, body or BookingCancel(), idempotency_key)
+    return _one_booking(row, replayed=row["replayed"])
+
+
+def _one_booking(
+    row: Record, *, status_code: int = 200, location: bool = False, replayed: bool = False
+) -> DatabaseJson:
+    headers = {"Location": f"/v1/bookings/{row['booking_id']}"} if location else {}
+    if replayed:
+        headers |= REPLAYED
+    return DatabaseJson(row["body"], status_code=status_code, version=row["booking_version"], headers=headers)

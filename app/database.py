@@ -1,0 +1,108 @@
+"""The connection pool, and the one way to call a SQL function."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Annotated, Any
+
+import asyncpg
+from fastapi import Depends, Request
+
+from app.errors import Problem
+from app.settings import Settings
+
+# Client-side seconds, each a little longer than what the server does by itself.
+ACQUIRE_TIMEOUT = 5.0
+COMMAND_TIMEOUT = 8.0
+# Server-side: waiting for a lock ends before the statement, the statement before the client loses patience.
+SERVER_TIMEOUTS = {"lock_timeout": "3s", "statement_timeout": "6s", "idle_in_transaction_session_timeout": "10s"}
+
+
+class Database:
+    """Calls functions of one schema over one pool.
+
+    Every call is one statement, one round trip, and its own transaction: when it returns, it has committed.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, schema: str) -> None:
+        self._pool = pool
+        self._schema = schema
+
+    async def call(self, function: str, /, **arguments: object) -> list[asyncpg.Record]:
+        """Call `function` with named arguments and return its rows.
+
+        Raises asyncpg.PostgresError as the function raised it, Problem `busy` when no connection came free, and
+        TimeoutError when the answer did not come in time, so that the outcome is unknown.
+        """
+        try:
+            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
+        except TimeoutError:
+            raise Problem("busy") from None
+        try:
+            statement = _statement(self._schema, function, tuple(arguments))
+            return await connection.fetch(statement, *arguments.values())
+        finally:
+            await self._pool.release(connection)
+
+    async def call_row(self, function: str, /, **arguments: object) -> asyncpg.Record:
+        """Call a function that answers exactly one row."""
+        (row,) = await self.call(function, **arguments)
+        return row
+
+    async def call_value(self, function: str, /, **arguments: object) -> Any:  # noqa: ANN401 - a column's value
+        """Call a function that answers one value."""
+        return (await self.call_row(function, **arguments))[0]
+
+    async def revision(self) -> str | None:
+        """The migration the database is at, or None where none has run."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            try:
+                revision: str | None = await connection.fetchval(
+                    f"SELECT version_num FROM {self._schema}.alembic_version"  # noqa: S608 - a checked identifier
+                )
+            except asyncpg.UndefinedTableError:
+                return None
+            return revision
+
+
+@lru_cache(maxsize=256)
+def _statement(schema: str, function: str, names: tuple[str, ...]) -> str:
+    arguments = ", ".join(f"{name} => ${position}" for position, name in enumerate(names, start=1))
+    return f"SELECT * FROM {schema}.{function}({arguments})"  # noqa: S608 - names from our own code
+
+
+async def _set_up_connection(connection: asyncpg.Connection) -> None:
+    # json goes out as the database wrote it, straight into the response; jsonb comes in from Python values
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=str)
+
+
+async def _no_reset(_connection: asyncpg.Connection) -> None:
+    # A call leaves nothing behind on its connection, so asking the server to forget would only cost a round trip.
+    return
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """A Database on a fresh pool, closed on exit. Raises OSError or asyncpg.PostgresError when none can be reached."""
+    pooled = settings.db_pooler == "transaction"
+    async with asyncpg.create_pool(
+        settings.dsn,
+        min_size=1,
+        max_size=settings.db_pool_size,
+        command_timeout=COMMAND_TIMEOUT,
+        # A transaction pooler gives each statement another server connection: nothing prepared, nothing set, survives.
+        statement_cache_size=0 if pooled else 1024,
+        server_settings={} if pooled else {"application_name": "holdfast", "TimeZone": "UTC", **SERVER_TIMEOUTS},
+        init=_set_up_connection,
+        reset=_no_reset,
+    ) as pool:
+        yield Database(pool, settings.db_schema)
+
+
+async def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+Db = Annotated[Database, Depends(_database)]

@@ -1,0 +1,241 @@
+"""Every error a client can meet, and the one place that knows both SQLSTATEs and HTTP.
+
+`docs/errors.md` explains the same codes to people; a test keeps the two and the SQL functions together.
+"""
+
+import json
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import asyncpg
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+logger = structlog.get_logger(__name__)
+
+TYPE_BASE = "urn:holdfast:error:"
+RETRY_AFTER_SECONDS = 1
+
+
+class ErrorCode(NamedTuple):
+    """What a code means on the wire: status, one sentence, and whether the same request may succeed later."""
+
+    status: int
+    title: str
+    retryable: bool = False
+
+
+CODES: dict[str, ErrorCode] = {
+    # refusals of the booking rules
+    "slot_not_found": ErrorCode(404, "There is no such slot."),
+    "slot_full": ErrorCode(409, "The slot has no place left."),
+    "slot_closed": ErrorCode(409, "The slot is no longer open to new bookings."),
+    "slot_in_past": ErrorCode(409, "The slot has already started."),
+    "insufficient_units": ErrorCode(409, "The slot has places left, but fewer than asked for."),
+    "booking_not_found": ErrorCode(404, "There is no such booking."),
+    "resource_not_found": ErrorCode(404, "There is no such resource."),
+    "version_conflict": ErrorCode(412, "It changed since you read it: read it again."),
+    "invalid_transition": ErrorCode(409, "The booking's status does not allow this step."),
+    "change_refused": ErrorCode(409, "This record is kept as it is."),
+    "idempotency_conflict": ErrorCode(422, "This Idempotency-Key was used for a different request."),
+    # the request itself
+    "validation": ErrorCode(422, "The request does not have the expected form."),
+    "bad_request": ErrorCode(400, "The request cannot be read."),
+    "precondition_required": ErrorCode(428, "Send If-Match with the ETag you read."),
+    "unauthorized": ErrorCode(401, "A valid bearer token is needed."),
+    "forbidden": ErrorCode(403, "This token's scope does not allow this call."),
+    "not_found": ErrorCode(404, "There is nothing at this address."),
+    "method_not_allowed": ErrorCode(405, "This address does not answer that method."),
+    "too_large": ErrorCode(413, "The request body is too large."),
+    # ours
+    "busy": ErrorCode(503, "Too much at once: try again in a moment.", retryable=True),
+    "unavailable": ErrorCode(503, "The database cannot be reached.", retryable=True),
+    "outcome_unknown": ErrorCode(
+        503, "No answer came in time: repeat the request with the same Idempotency-Key.", retryable=True
+    ),
+    "not_configured": ErrorCode(503, "The server lacks a setting for this call."),
+    "internal": ErrorCode(500, "Something went wrong on our side."),
+}
+
+# Class SB is ours. Kept here so that SQL knows nothing of HTTP.
+SQLSTATES: dict[str, str] = {
+    "SB001": "slot_not_found",
+    "SB002": "slot_full",
+    "SB003": "slot_closed",
+    "SB004": "slot_in_past",
+    "SB005": "booking_not_found",
+    "SB006": "version_conflict",
+    "SB007": "invalid_transition",
+    "SB008": "insufficient_units",
+    "SB009": "resource_not_found",
+    "SB010": "idempotency_conflict",
+    "SB012": "change_refused",
+    # Postgres's own: values that pass our schemas and that it still cannot store
+    "22P02": "validation",
+    "22P05": "validation",
+    "22003": "validation",
+    "22007": "validation",
+    "22008": "validation",
+    "22021": "validation",
+    "22023": "validation",
+    # contention: nothing was done
+    "40001": "busy",
+    "40P01": "busy",
+    "55P03": "busy",
+    "53300": "busy",
+    # no connection, or the server is going down or coming up
+    "57P01": "outcome_unknown",
+    "57P02": "outcome_unknown",
+    "57P03": "unavailable",
+    "57014": "outcome_unknown",
+    "25006": "unavailable",
+    "53100": "unavailable",
+}
+
+# The second barrier speaks in constraint names: the same refusal, met by a writer that skipped the first.
+CONSTRAINTS: dict[str, str] = {
+    "slots_booked_bookings_check": "slot_full",
+    "slots_booked_units_check": "insufficient_units",
+    "bookings_not_in_past_check": "slot_in_past",
+}
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457 problem details; further members are facts about this refusal."""
+
+    type: str = Field(description="A stable name for the kind of problem; docs/errors.md explains each.")
+    title: str = Field(description="What this kind of problem means.")
+    status: int = Field(description="The HTTP status, repeated.")
+    detail: str = Field(description="What it means in this case, for a person.")
+    code: str = Field(description="The stable code to program against.")
+    retryable: bool = Field(description="Whether the same request may succeed later.")
+    request_id: str = Field(description="Quote this when you ask for help.")
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """A refusal with a code of CODES, an optional sentence and facts for the client."""
+
+    def __init__(self, code: str, detail: str | None = None, facts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.facts = facts or {}
+
+
+def problem_response(request: Request, problem: Problem) -> Response:
+    """The problem as application/problem+json."""
+    code = CODES[problem.code]
+    headers = {"Cache-Control": "no-store", "X-Request-ID": request.state.request_id}
+    if code.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if code.retryable:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    body = {
+        **problem.facts,
+        "type": TYPE_BASE + problem.code,
+        "title": code.title,
+        "status": code.status,
+        "detail": problem.detail or code.title,
+        "code": problem.code,
+        "retryable": code.retryable,
+        "request_id": request.state.request_id,
+    }
+    return JSONResponse(body, code.status, headers, media_type="application/problem+json")
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an error from the database amounts to; `internal` for what nobody foresaw."""
+    if isinstance(error, asyncpg.PostgresError):
+        sqlstate = error.sqlstate or ""
+        if sqlstate.startswith("SB"):
+            return Problem(SQLSTATES[sqlstate], facts=json.loads(error.detail or "{}"))
+        if sqlstate.startswith("08"):
+            return Problem("outcome_unknown")
+        constraint = getattr(error, "constraint_name", None) or ""
+        return Problem(SQLSTATES.get(sqlstate) or CONSTRAINTS.get(constraint, "internal"))
+    if isinstance(error, TimeoutError):
+        return Problem("outcome_unknown")
+    if isinstance(error, OSError | asyncpg.InterfaceError):
+        return Problem("unavailable")
+    return Problem("internal")
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    if problem.code == "internal":
+        logger.error(
+            "unexpected error",
+            error=type(error).__name__,
+            sqlstate=getattr(error, "sqlstate", None),
+            constraint=getattr(error, "constraint_name", None),
+            # The place, not the message: that one may hold a client's data.
+            place=traceback.format_tb(error.__traceback__)[-3:],
+            request_id=request.state.request_id,
+        )
+    return problem_response(request, problem)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - registered for Problem alone
+    return problem_response(request, error)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
+    # Never the input: it may be personal, or not even encodable.
+    errors = [{"field": ".".join(str(part) for part in e["loc"]), "message": e["msg"]} for e in error.errors()]
+    detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors[:3])
+    return problem_response(request, Problem("validation", detail, {"errors": errors}))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+    codes = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+    response = problem_response(request, Problem(codes.get(error.status_code, "internal")))
+    response.headers.update(error.headers or {})
+    return response
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Make every answer that is not a success a problem with a code."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(asyncpg.PostgresError, _on_error)
+    app.add_exception_handler(asyncpg.InterfaceError, _on_error)
+    app.add_exception_handler(OSError, _on_error)  # TimeoutError is one of these
+    app.add_exception_handler(Exception, _on_error)
+
+
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that may refuse with these codes: one entry a status, one example a code."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for name in codes:
+        code = CODES[name]
+        entry = responses.setdefault(
+            code.status,
+            {
+                "model": ProblemBody,
+                "description": HTTPStatus(code.status).phrase,
+                "content": {"application/problem+json": {"examples": {}}},
+            },
+        )
+        entry["content"]["application/problem+json"]["examples"][name] = {
+            "summary": code.title,
+            "value": {
+                "type": TYPE_BASE + name,
+                "title": code.title,
+                "status": code.status,
+                "detail": code.title,
+                "code": name,
+                "retryable": code.retryable,
+                "request_id": "0b7c1f0e-5e0e-4b43-9c39-5a1f3f1b6a52",
+            },
+        }
+    return responses

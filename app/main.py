@@ -1,0 +1,81 @@
+"""The application: routers, error handlers, and what lives as long as it does."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
+
+from app import health
+from app.audit import routes as audit
+from app.bookings import routes as bookings
+from app.database import open_database
+from app.errors import install_error_handlers
+from app.jobs import routes as jobs
+from app.log import configure_logging
+from app.request_id import RequestId
+from app.resources import routes as resources
+from app.security import KeyRing
+from app.settings import Settings
+from app.slots import routes as slots
+
+MAX_BODY_SIZE = 64 * 1024
+
+DESCRIPTION = """\
+A headless booking backend. Slots are never oversold, whatever writes to the database; every change is on record.
+
+* Writes take a bearer token: `holdfast keys create --scope frontend` (or `admin`). Reading what is free needs none.
+* Every booking has a `version`. Changing one takes `If-Match` with the ETag you read, so that nobody overwrites another.
+* Send an `Idempotency-Key` with a booking and repeat the request freely: it happens once.
+* Whatever is not a success is `application/problem+json` with a stable `code`.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for these settings. Its lifespan opens the database."""
+    configure_logging(settings.log_level)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_database(settings) as database:
+            app.state.database = database
+            app.state.keys = KeyRing(database)
+            yield
+
+    # FastAPI, with the scripts of /docs served from here instead of a public CDN
+    app = FastAPIOffline(
+        title="Holdfast",
+        version="0.1.0",
+        summary="A headless booking backend",
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        max_body_size=MAX_BODY_SIZE,
+        generate_unique_id_function=_operation_id,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    for feature in (resources, slots, bookings, audit, jobs, health):
+        app.include_router(feature.router)
+    install_error_handlers(app)
+    app.add_middleware(RequestId)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["ETag", "Location", "Retry-After", "Idempotent-Replayed", "X-Request-ID"],
+        )
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """What `uvicorn --factory app.main:app_from_environment` serves."""
+    return create_app(Settings())
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,56 @@
+"""All that the environment decides, read once and passed in. `.env.example` and `holdfast doctor` list the same."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIN_SECRET_LENGTH = 16
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < MIN_SECRET_LENGTH:
+        msg = f"a secret needs at least {MIN_SECRET_LENGTH} characters"
+        raise ValueError(msg)
+    return secret
+
+
+def _plain_identifier(name: str) -> str:
+    # The name goes into SQL as it stands, so nothing but a plain identifier may come through.
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name) or name.startswith("pg_"):
+        msg = "a schema name is lower-case letters, digits and underscores"
+        raise ValueError(msg)
+    return name
+
+
+class Settings(BaseSettings):
+    """Settings from the environment (and `.env`); every field is documented in `.env.example`."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    database_url: SecretStr | None = None
+    db_schema: Annotated[str, AfterValidator(_plain_identifier)] = "holdfast"
+    db_pooler: Literal["session", "transaction"] = "session"
+    db_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
+    data_dir: Path | None = None
+    pg_bin: Path | None = None
+    cron_secret: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def dsn(self) -> str:
+        """DATABASE_URL as asyncpg reads it, whichever of its common spellings a provider hands out.
+
+        Raises RuntimeError when there is none.
+        """
+        if self.database_url is None:
+            msg = "DATABASE_URL is not set and no embedded Postgres was started"
+            raise RuntimeError(msg)
+        url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", self.database_url.get_secret_value())
+        # libpq's option, which asyncpg would send to the server as a setting it does not know
+        return re.sub(r"channel_binding=\w+&?", "", url).rstrip("?&")

@@ -1,0 +1,84 @@
+"""Alembic's entry: one run at a time, in the configured schema, under time-outs."""
+
+import asyncio
+import uuid
+
+import asyncpg
+from alembic import context
+from sqlalchemy import Connection, event, pool
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.settings import Settings
+from app.tables import metadata
+
+# One fixed number that every Holdfast installation of a server agrees on; "hold" in ASCII.
+RUN_LOCK = 0x686F6C64
+
+settings: Settings = context.config.attributes.get("settings") or Settings()
+
+
+def make_engine() -> AsyncEngine:
+    """An engine without prepared-statement reuse, so that a transaction pooler may sit in between."""
+
+    def connect() -> object:
+        return engine.sync_engine.dialect.loaded_dbapi.connect(
+            async_creator_fn=lambda: asyncpg.connect(settings.dsn, statement_cache_size=0),
+            prepared_statement_cache_size=0,
+            prepared_statement_name_func=lambda: f"holdfast_{uuid.uuid4().hex}",
+        )
+
+    engine = create_async_engine("postgresql+asyncpg://", poolclass=pool.NullPool, creator=connect)
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def set_up_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SET LOCAL search_path TO {settings.db_schema}, pg_temp")
+        # Waiting for a lock makes everyone else wait behind us: give up and be run again.
+        connection.exec_driver_sql("SET LOCAL lock_timeout TO '2s'")
+        connection.exec_driver_sql("SET LOCAL statement_timeout TO '10min'")
+        # Functions are created in the order of their names, before those they call.
+        connection.exec_driver_sql("SET LOCAL check_function_bodies TO off")
+
+    return engine
+
+
+def run(connection: Connection) -> None:
+    """Take each migration in a transaction of its own."""
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        version_table_schema=settings.db_schema,
+        transaction_per_migration=True,
+        include_name=lambda name, kind, _parents: (kind, name) != ("table", "alembic_version"),
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def run_online() -> None:
+    """Run under an advisory lock that ends with its transaction, whatever becomes of us."""
+    engine = make_engine()
+    async with engine.begin() as guard, engine.connect() as connection:
+        await guard.exec_driver_sql("SET LOCAL lock_timeout TO '10min'")
+        await guard.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RUN_LOCK})")
+        await connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {settings.db_schema}")
+        await connection.commit()
+        await connection.run_sync(run)
+    await engine.dispose()
+
+
+def run_offline() -> None:
+    """Print the SQL instead of running it, for a person or a linter to read."""
+    context.configure(
+        dialect_name="postgresql",
+        target_metadata=metadata,
+        version_table_schema=settings.db_schema,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    run_offline()
+else:
+    asyncio.run(run_online())

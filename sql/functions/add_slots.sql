@@ -1,0 +1,47 @@
+-- Promises: every given slot exists afterwards; one that existed with these times stays as it is and counts as kept.
+-- Called by POST /v1/resources/{id}/slots. Raises: SB009 resource_not_found.
+CREATE OR REPLACE FUNCTION add_slots(
+  p_actor jsonb, p_resource_id uuid, p_slots jsonb, p_now timestamptz DEFAULT now()
+)
+RETURNS json
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_created uuid[];
+BEGIN
+  PERFORM set_config('holdfast.actor', p_actor::text, true);
+  PERFORM FROM resources r WHERE r.id = p_resource_id;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'resource_not_found' USING ERRCODE = 'SB009',
+      DETAIL = json_build_object('resource_id', p_resource_id);
+  END IF;
+
+  WITH created AS (
+    INSERT INTO slots (resource_id, starts_at, ends_at, max_bookings, max_units, created_at, updated_at)
+    SELECT p_resource_id, g.starts_at, g.ends_at, g.max_bookings, g.max_units, p_now, p_now
+    FROM jsonb_to_recordset(p_slots) AS g (
+      starts_at timestamptz, ends_at timestamptz, max_bookings integer, max_units integer
+    )
+    -- in one order for everyone, so that two such calls wait for each other instead of deadlocking
+    ORDER BY g.starts_at, g.ends_at
+    ON CONFLICT (resource_id, starts_at, ends_at) DO NOTHING
+    RETURNING id
+  )
+  SELECT COALESCE(array_agg(id), '{}') INTO v_created FROM created;
+
+  RETURN json_build_object(
+    'created', cardinality(v_created),
+    'kept', jsonb_array_length(p_slots) - cardinality(v_created),
+    'slots', (
+      SELECT COALESCE(json_agg(slot_json(s, 1, p_now) ORDER BY s.starts_at, s.ends_at), '[]')
+      FROM slots s
+      JOIN (
+        SELECT DISTINCT g.starts_at, g.ends_at
+        FROM jsonb_to_recordset(p_slots) AS g (starts_at timestamptz, ends_at timestamptz)
+      ) AS given ON (s.starts_at, s.ends_at) = (given.starts_at, given.ends_at)
+      WHERE s.resource_id = p_resource_id
+    )
+  );
+END
+$$

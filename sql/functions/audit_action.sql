@@ -1,0 +1,18 @@
+-- Promises: the word for what happened to a row, from its state before and after: created, deleted, the status it
+-- took, rescheduled, or modified. Called by write_audit_log; the events of webhooks and streams use the same words.
+CREATE OR REPLACE FUNCTION audit_action(p_old jsonb, p_new jsonb)
+RETURNS text
+LANGUAGE plpgsql
+IMMUTABLE PARALLEL SAFE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN CASE
+    WHEN p_old IS NULL THEN 'created'
+    WHEN p_new IS NULL THEN 'deleted'
+    WHEN p_old ->> 'status' <> p_new ->> 'status' THEN p_new ->> 'status'
+    WHEN p_old ->> 'slot_id' <> p_new ->> 'slot_id' THEN 'rescheduled'
+    ELSE 'modified'
+  END;
+END
+$$

@@ -1,0 +1,17 @@
+-- Promises: the audit trail of one booking, oldest first. Called by GET /v1/bookings/{id}/history.
+-- Raises: SB005 booking_not_found.
+CREATE OR REPLACE FUNCTION booking_history(p_booking_id uuid)
+RETURNS json
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  PERFORM get_booking(p_booking_id);
+  RETURN json_build_object('items', (
+    SELECT json_agg(to_json(a) ORDER BY a.id)
+    FROM audit_log a
+    WHERE a.subject_type = 'booking' AND a.subject_id = p_booking_id::text
+  ));
+END
+$$

@@ -1,0 +1,48 @@
+-- Promises: the booking is cancelled and its place is free again, or nothing changed.
+-- Called by POST /v1/bookings/{id}/cancel. Locks: slot, booking, then its jobs.
+-- Raises: SB005 booking_not_found, SB006 version_conflict, SB007 invalid_transition, SB010 idempotency_conflict.
+CREATE OR REPLACE FUNCTION cancel_booking(
+  p_actor jsonb,
+  p_booking_id uuid,
+  p_version integer,
+  p_reason text DEFAULT NULL,
+  p_idempotency_key text DEFAULT NULL,
+  p_request_hash bytea DEFAULT NULL,
+  p_now timestamptz DEFAULT now()
+)
+RETURNS TABLE (booking_id uuid, booking_version integer, body json, replayed boolean)
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_booking bookings;
+BEGIN
+  PERFORM set_config('holdfast.actor', (p_actor || jsonb_build_object('reason', p_reason))::text, true);
+  v_booking := lock_booking(p_booking_id);
+
+  IF p_idempotency_key IS NOT NULL THEN
+    body := replay_request(p_actor ->> 'id', 'cancel_booking', p_idempotency_key, p_request_hash);
+    IF body IS NOT NULL THEN
+      RETURN QUERY SELECT (body ->> 'id')::uuid, (body ->> 'version')::integer, body, true;
+      RETURN;
+    END IF;
+  END IF;
+
+  IF v_booking.version <> p_version THEN
+    RAISE EXCEPTION 'version_conflict' USING ERRCODE = 'SB006',
+      DETAIL = json_build_object('booking_id', p_booking_id, 'current_version', v_booking.version);
+  END IF;
+  PERFORM require_transition(p_booking_id, v_booking.status, 'cancelled');
+
+  UPDATE bookings b
+  SET status = 'cancelled', updated_at = p_now
+  WHERE b.id = p_booking_id
+  RETURNING * INTO v_booking;
+
+  body := booking_json(v_booking, (SELECT c.ref FROM customers c WHERE c.id = v_booking.customer_id));
+  IF p_idempotency_key IS NOT NULL THEN
+    PERFORM remember_request(p_actor ->> 'id', 'cancel_booking', p_idempotency_key, p_request_hash, body, p_now);
+  END IF;
+  RETURN QUERY SELECT v_booking.id, v_booking.version, body, false;
+END
+$$

@@ -1,0 +1,30 @@
+-- Promises: confirmed bookings whose end has passed become completed, each once, however many callers run at once.
+-- Called by the job processor. Picks by job, oldest first; the jobs settle by trigger in the same transaction.
+-- Locks: bookings and their jobs, both SKIP LOCKED, so that it never waits for a customer nor makes one wait.
+CREATE OR REPLACE FUNCTION complete_due_bookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
+RETURNS integer
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_completed integer;
+BEGIN
+  PERFORM set_config('holdfast.actor', p_actor::text, true);
+  WITH due AS MATERIALIZED (
+    SELECT b.id
+    FROM jobs j
+    JOIN bookings b ON b.id = j.booking_id
+    WHERE j.job_type = 'complete_booking' AND j.status = 'pending' AND j.run_at <= p_now
+      AND b.status = 'confirmed' AND b.ends_at <= p_now
+    ORDER BY j.run_at
+    LIMIT p_limit
+    FOR NO KEY UPDATE OF j, b SKIP LOCKED
+  )
+  UPDATE bookings b
+  SET status = 'completed', updated_at = p_now
+  FROM due
+  WHERE b.id = due.id;
+  GET DIAGNOSTICS v_completed = ROW_COUNT;
+  RETURN v_completed;
+END
+$$

@@ -1,0 +1,11 @@
+-- Promises: an opaque, URL-safe word for "after this row". Called by the list functions; read_cursor reads it back.
+CREATE OR REPLACE FUNCTION make_cursor(p_at timestamptz, p_id uuid)
+RETURNS text
+LANGUAGE plpgsql
+STABLE PARALLEL SAFE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN encode(convert_to(extract(epoch FROM p_at) || ' ' || p_id, 'UTF8'), 'hex');
+END
+$$

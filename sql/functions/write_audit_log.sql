@@ -1,0 +1,45 @@
+-- Promises: one audit row per changed row, with the state before and after and who did it, in the same transaction.
+-- Called by the *_write_audit triggers with the subject's name and the columns that must not be copied here.
+-- A write that did not come through an entry function is audited as what it is: the database user's own.
+CREATE OR REPLACE FUNCTION write_audit_log()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  -- on a reused connection an unset setting reads '', not NULL
+  v_actor jsonb := NULLIF(current_setting('holdfast.actor', true), '');
+  v_old jsonb := to_jsonb(OLD);
+  v_new jsonb := to_jsonb(NEW);
+  v_action text := audit_action(v_old, v_new);
+  v_hidden text[] := TG_ARGV[1:];
+  v_hidden_changes text[];
+BEGIN
+  IF TG_NARGS > 1 THEN
+    v_hidden_changes := ARRAY(SELECT h FROM unnest(v_hidden) h WHERE v_old -> h IS DISTINCT FROM v_new -> h);
+    v_old := v_old - v_hidden;
+    v_new := v_new - v_hidden;
+  END IF;
+
+  INSERT INTO audit_log (
+    subject_type, subject_id, event, action_type, old_values, new_values, hidden_changes,
+    performed_by, performed_by_id, ip_address, user_agent, reason, request_id
+  )
+  VALUES (
+    TG_ARGV[0],
+    COALESCE(v_new, v_old) ->> 'id',
+    TG_ARGV[0] || '.' || v_action,
+    v_action,
+    v_old,
+    v_new,
+    v_hidden_changes,
+    COALESCE(v_actor ->> 'type', 'database'),
+    COALESCE(v_actor ->> 'id', session_user),
+    (v_actor ->> 'ip')::inet,
+    v_actor ->> 'user_agent',
+    v_actor ->> 'reason',
+    v_actor ->> 'request_id'
+  );
+  RETURN NULL;
+END
+$$
