@@ -1,0 +1,1 @@
+"""Holdfast: a headless booking backend."""

@@ -15,7 +15,9 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-async def _version(if_match: Annotated[str | None, Header(description='The ETag you read, such as `"3"`.')] = None) -> int:
+async def _version(
+    if_match: Annotated[str | None, Header(description='The ETag you read, such as `"3"`.')] = None,
+) -> int:
     if if_match is None:
         raise Problem("precondition_required")
     match = re.fullmatch(r'"(\d{1,9})"', if_match.strip())

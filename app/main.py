@@ -27,7 +27,7 @@ DESCRIPTION = """\
 A headless booking backend. Slots are never oversold, whatever writes to the database; every change is on record.
 
 * Writes take a bearer token: `holdfast keys create --scope frontend` (or `admin`). Reading what is free needs none.
-* Every booking has a `version`. Changing one takes `If-Match` with the ETag you read, so that nobody overwrites another.
+* Every booking has a `version`. Changing one takes `If-Match` with the ETag you read: nobody overwrites another.
 * Send an `Idempotency-Key` with a booking and repeat the request freely: it happens once.
 * Whatever is not a success is `application/problem+json` with a stable `code`.
 """

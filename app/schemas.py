@@ -30,8 +30,13 @@ def _timezones() -> frozenset[str]:
     return frozenset(name for name in available_timezones() if name[0].isupper())
 
 
+def is_timezone(name: str) -> bool:
+    """Whether `name` is an IANA zone."""
+    return name in _timezones()
+
+
 def _known_timezone(name: str) -> str:
-    if name not in _timezones():
+    if not is_timezone(name):
         msg = "is not an IANA time zone, such as Europe/Athens"
         raise ValueError(msg)
     return name

@@ -119,9 +119,7 @@ jobs = sa.Table(
     sa.Column("run_at", WHEN, nullable=False),
     sa.Column("processed_at", WHEN),
     *_timestamps(),
-    sa.Index(
-        "jobs_pending_key", "dedupe_key", "job_type", unique=True, postgresql_where=sa.text("status = 'pending'")
-    ),
+    sa.Index("jobs_pending_key", "dedupe_key", "job_type", unique=True, postgresql_where=sa.text("status = 'pending'")),
     sa.Index("jobs_due_idx", "job_type", "run_at", postgresql_where=sa.text("status = 'pending'")),
 )
 

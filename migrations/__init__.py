@@ -1,0 +1,1 @@
+"""How the schema got where it is, and the tools that take it further."""

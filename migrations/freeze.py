@@ -66,9 +66,7 @@ def frozen_tree(scripts: ScriptDirectory) -> dict[str, str]:
 def changes_between(before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:
     """What has to change to get from one tree to the other, in order of application."""
     names = sorted(before.keys() | after.keys())
-    return [
-        Change(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)
-    ]
+    return [Change(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
 
 
 def render(message: str, revision: str, down_revision: str, changes: list[Change]) -> str:

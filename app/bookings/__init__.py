@@ -1,0 +1,1 @@
+"""Taking places in slots."""

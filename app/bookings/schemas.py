@@ -37,7 +37,7 @@ class BookingCreate(Input):
     customer: CustomerInput
     units: Units = 1
     payment_method: PaymentMethod = "pay_on_arrival"
-    metadata: Metadata = {}
+    metadata: Annotated[Metadata, Field(default_factory=dict)]
 
 
 class BookingCancel(Input):

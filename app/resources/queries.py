@@ -20,9 +20,7 @@ async def create_resource(db: Database, actor: Actor, body: ResourceCreate) -> R
     )
 
 
-async def update_resource(
-    db: Database, actor: Actor, resource_id: UUID, version: int, body: ResourceUpdate
-) -> Record:
+async def update_resource(db: Database, actor: Actor, resource_id: UUID, version: int, body: ResourceUpdate) -> Record:
     """The changed resource. Raises resource_not_found, version_conflict."""
     return await db.call_row(
         "update_resource",

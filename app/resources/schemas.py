@@ -1,9 +1,10 @@
 """Resources as clients send and see them."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.schemas import Input, Metadata, Name, Page, Timezone
 
@@ -13,7 +14,7 @@ class ResourceCreate(Input):
 
     name: Name
     timezone: Timezone
-    metadata: Metadata = {}
+    metadata: Annotated[Metadata, Field(default_factory=dict)]
 
 
 class ResourceUpdate(Input):

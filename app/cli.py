@@ -1,0 +1,223 @@
+"""The `holdfast` command."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import asyncpg
+import typer
+import uvicorn
+from pydantic import SecretStr, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from app import demo as demonstration
+from app import doctor as diagnosis
+from app import embedded
+from app.api_keys import create_api_key, list_api_keys, revoke_api_key
+from app.bookings.importing import import_bookings, read_rows
+from app.database import Database, open_database
+from app.errors import Problem
+from app.jobs.processor import process_jobs as run_jobs
+from app.log import configure_logging
+from app.main import create_app
+from app.migrate import migrate as run_migrations
+from app.schemas import is_timezone
+from app.security import Actor, Scope
+from app.settings import Settings
+
+Answer = TypeVar("Answer")
+
+OPERATOR = Actor("admin", f"cli:{os.environ.get('USER', 'unknown')}")
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A headless booking backend."
+)
+keys = typer.Typer(no_args_is_help=True, help="API keys.")
+imports = typer.Typer(no_args_is_help=True, help="Carry over what you have.")
+app.add_typer(keys, name="keys")
+app.add_typer(imports, name="import")
+
+notes = Console(stderr=True)
+
+
+@contextmanager
+def installation() -> Iterator[Settings]:
+    """The environment's settings with a database behind them: DATABASE_URL's, or our own, migrated and running."""
+    settings = Settings()
+    configure_logging(settings.log_level)
+    if settings.database_url is not None:
+        yield settings
+        return
+    data_dir = settings.data_dir or embedded.default_data_dir()
+    notes.print(f"» embedded Postgres in {data_dir}", style="dim", highlight=False, soft_wrap=True)
+    with embedded.start(data_dir, pg_bin=settings.pg_bin) as server:
+        settings = settings.model_copy(update={"database_url": SecretStr(server.url)})
+        run_migrations(settings)
+        yield settings
+
+
+def with_database(work: Callable[[Database], Awaitable[Answer]]) -> Answer:
+    """Run `work` on the installation's database, from the shell."""
+
+    async def run(settings: Settings) -> Answer:
+        async with open_database(settings) as database:
+            return await work(database)
+
+    with installation() as settings:
+        return asyncio.run(run(settings))
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket. Exits with a sentence when the port is taken."""
+    try:
+        return socket.create_server((settings.host, settings.port), backlog=2048)
+    except OSError as error:
+        notes.print(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}. Set PORT to another one.")
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def demo(*, once: Annotated[bool, typer.Option("--once", help="End after the story.")] = False) -> None:
+    """Book, race, complete and audit on an embedded Postgres, then keep serving."""
+    os.environ.setdefault("LOG_LEVEL", "warning")
+    with installation() as settings, listen(settings) as listener:
+        asyncio.run(demonstration.run(settings, listener, keep_serving=not once))
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; PORT.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes to serve with.")] = 1,
+    *,
+    migrate: Annotated[bool, typer.Option("--migrate", help="Migrate the database first.")] = False,
+) -> None:
+    """Serve the API. Without DATABASE_URL, on an embedded Postgres of its own."""
+    with installation() as settings:
+        if migrate:
+            run_migrations(settings)
+        # The workers are new processes: what they are to know stands in the environment.
+        os.environ["DATABASE_URL"] = settings.dsn
+        uvicorn.run(
+            "app.main:app_from_environment",
+            factory=True,
+            host=host or settings.host,
+            port=settings.port if port is None else port,
+            workers=workers,
+            access_log=False,
+            log_level=settings.log_level,
+        )
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this version's schema. Any number may run at once."""
+    with installation() as settings:
+        run_migrations(settings)
+
+
+@app.command()
+def process_jobs() -> None:
+    """Do what is due, as a call of /cron/process-jobs does, and print the report."""
+
+    async def work(database: Database) -> str:
+        return (await run_jobs(database, Actor("system", "cli"))).model_dump_json()
+
+    typer.echo(with_database(work))
+
+
+@keys.command("create")
+def keys_create(
+    scope: Annotated[Scope, typer.Option(help="What it may do.")],
+    name: Annotated[str, typer.Option(help="Whom it is for.")] = "",
+) -> None:
+    """Make a key and print it, alone, on standard output. It is shown this once."""
+    typer.echo(with_database(lambda database: create_api_key(database, OPERATOR, name or scope, [scope])))
+
+
+@keys.command("list")
+def keys_list() -> None:
+    """Show every key's beginning, never a key."""
+    table = Table("key", "name", "scopes", "created", "revoked")
+    for key in with_database(list_api_keys):
+        revoked_at = key["revoked_at"]
+        table.add_row(
+            f"{key['prefix']}…",
+            key["name"],
+            ", ".join(key["scopes"]),
+            f"{key['created_at']:%Y-%m-%d %H:%M}",
+            f"{revoked_at:%Y-%m-%d %H:%M}" if revoked_at else "",
+        )
+    Console().print(table)
+
+
+@keys.command("revoke")
+def keys_revoke(prefix: Annotated[str, typer.Argument(help="The key's beginning, as `keys list` shows it.")]) -> None:
+    """End a key. It opens nothing a second later."""
+    revoked = with_database(lambda database: revoke_api_key(database, OPERATOR, prefix.rstrip("…")))
+    if not revoked:
+        notes.print(f"no live key begins with {prefix}")
+        raise typer.Exit(1)
+
+
+@imports.command("bookings")
+def import_bookings_file(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV with a header line, or a JSON array.")],
+    timezone: Annotated[str, typer.Option(help="The zone of resources that have to be made.")] = "UTC",
+) -> None:
+    """Import bookings; again, if you like: a known external_id stays as it is. The last line is a JSON summary."""
+    if not is_timezone(timezone):
+        raise typer.BadParameter(f"{timezone} is not an IANA time zone", param_hint="--timezone")  # noqa: TRY003, EM102
+
+    def report(number: int, external_id: str | None, reason: str) -> None:
+        typer.echo(f"row {number} (external_id={external_id}): {reason}", err=True)
+
+    async def work(database: Database) -> dict[Any, int]:
+        return await import_bookings(database, OPERATOR, read_rows(file), timezone, report)
+
+    counts = with_database(work)
+    typer.echo(json.dumps(counts))
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is configured, and what is wrong with it."""
+    with installation() as settings:
+        healthy = asyncio.run(diagnosis.examine(settings, embedded_server=Settings().database_url is None))
+    raise typer.Exit(0 if healthy else 1)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the API description."""
+    typer.echo(json.dumps(create_app(Settings()).openapi(), indent=2))
+
+
+def main() -> None:
+    """Run the command; whatever ends it, leave through the doors that stop what we started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except ValidationError as error:
+        for wrong in error.errors():
+            notes.print(f"{'.'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}", highlight=False)
+        sys.exit(2)
+    except (embedded.EmbeddedPostgresError, OSError, asyncpg.PostgresError, Problem, ValueError) as error:
+        notes.print(f"{type(error).__name__}: {error}", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

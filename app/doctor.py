@@ -1,0 +1,64 @@
+"""`holdfast doctor`: what is configured, and what is wrong with it."""
+
+import asyncpg
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from app.database import Database, open_database
+from app.jobs.queries import due_jobs
+from app.migrate import head_revision
+from app.settings import Settings
+
+OLDEST_DUE_MS = 3 * 60 * 1000
+
+console = Console(highlight=False)
+
+
+async def examine(settings: Settings, *, embedded_server: bool) -> bool:
+    """Print every setting and every finding; True when nothing is wrong."""
+    console.print(_settings_table(settings, embedded_server=embedded_server))
+    try:
+        async with open_database(settings) as database:
+            problems = await _database_problems(database)
+    except (OSError, asyncpg.PostgresError) as error:
+        problems = [f"the database cannot be reached: {type(error).__name__}"]
+    if settings.cron_secret is None:
+        problems.append("CRON_SECRET is not set: only API keys of scope cron can call /cron/process-jobs")
+
+    for problem in problems:
+        console.print(f"[red]✗[/] {problem}")
+    if not problems:
+        console.print("[green]✓[/] nothing is wrong")
+    return not problems
+
+
+def _settings_table(settings: Settings, *, embedded_server: bool) -> Table:
+    table = Table("setting", "value", box=None, padding=(0, 2), header_style="dim")
+    for name in Settings.model_fields:
+        table.add_row(name.upper(), _shown(getattr(settings, name)))
+    if embedded_server:
+        table.add_row("", "(no DATABASE_URL: the embedded Postgres)")
+    return table
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "set"
+    return str(value) if value not in (None, ()) else "-"
+
+
+async def _database_problems(database: Database) -> list[str]:
+    revision = await database.revision()
+    if revision is None:
+        return ["the database is not migrated: run `holdfast migrate`"]
+    problems = []
+    if revision != head_revision():
+        problems.append(f"the database is at migration {revision}, this version wants {head_revision()}")
+    due = await due_jobs(database)
+    if due["oldest_due_age_ms"] > OLDEST_DUE_MS:
+        minutes = due["oldest_due_age_ms"] // 60_000
+        problems.append(
+            f"{due['remaining_due']} jobs are due, the oldest for {minutes} min: does anything call /cron/process-jobs?"
+        )
+    return problems
