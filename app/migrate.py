@@ -1,5 +1,6 @@
 """Bring the database's schema to where this version expects it."""
 
+import io
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def alembic_config(settings: Settings) -> Config:
 def migrate(settings: Settings, revision: str = "head") -> None:
     """Upgrade to `revision`. Safe to run from many places at once; blocking, and not from a running event loop."""
     command.upgrade(alembic_config(settings), revision)
+
+
+def render(settings: Settings) -> str:
+    """The SQL that `migrate` would run on an empty database, for a person or a linter to read."""
+    config = alembic_config(settings)
+    config.output_buffer = io.StringIO()
+    command.upgrade(config, "head", sql=True)
+    return config.output_buffer.getvalue()
 
 
 @lru_cache

@@ -16,6 +16,16 @@ RUN_LOCK = 0x686F6C64
 
 settings: Settings = context.config.attributes.get("settings") or Settings()
 
+# At the start of every transaction.
+SET_UP = (
+    f"SET LOCAL search_path TO {settings.db_schema}, pg_temp",
+    # Waiting for a lock makes everyone else wait behind us: give up and be run again.
+    "SET LOCAL lock_timeout TO '2s'",
+    "SET LOCAL statement_timeout TO '10min'",
+    # Functions are created in the order of their names, before those they call.
+    "SET LOCAL check_function_bodies TO off",
+)
+
 
 def make_engine() -> AsyncEngine:
     """An engine without prepared-statement reuse, so that a transaction pooler may sit in between."""
@@ -31,12 +41,8 @@ def make_engine() -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def set_up_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(f"SET LOCAL search_path TO {settings.db_schema}, pg_temp")
-        # Waiting for a lock makes everyone else wait behind us: give up and be run again.
-        connection.exec_driver_sql("SET LOCAL lock_timeout TO '2s'")
-        connection.exec_driver_sql("SET LOCAL statement_timeout TO '10min'")
-        # Functions are created in the order of their names, before those they call.
-        connection.exec_driver_sql("SET LOCAL check_function_bodies TO off")
+        for statement in SET_UP:
+            connection.exec_driver_sql(statement)
 
     return engine
 
@@ -70,11 +76,11 @@ def run_offline() -> None:
     """Print the SQL instead of running it, for a person or a linter to read."""
     context.configure(
         dialect_name="postgresql",
-        target_metadata=metadata,
         version_table_schema=settings.db_schema,
-        transaction_per_migration=True,
     )
     with context.begin_transaction():
+        for statement in (*SET_UP, f"CREATE SCHEMA IF NOT EXISTS {settings.db_schema}"):
+            context.execute(statement)
         context.run_migrations()
 
 
