@@ -76,6 +76,8 @@ def run_offline() -> None:
     """Print the SQL instead of running it, for a person or a linter to read."""
     context.configure(
         dialect_name="postgresql",
+        # any other style would double the percent signs inside functions
+        dialect_opts={"paramstyle": "named"},
         version_table_schema=settings.db_schema,
     )
     with context.begin_transaction():
