@@ -1,0 +1,101 @@
+"""The yardstick: pgbench, written in C, calling the same function with the same arguments."""
+
+import json
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from benchmarks.booking import (
+    CUSTOMER_NAME,
+    CUSTOMER_PREFIX,
+    FIRST_CUSTOMER,
+    METADATA,
+    SLOT_PREFIX,
+    USER_AGENT,
+    Target,
+)
+from benchmarks.figures import Run, percentile
+from benchmarks.plan import CONNECTIONS, PGBENCH_THREADS
+
+# As app.bookings.queries sends it; what changes from call to call is put together by the server, since pgbench knows
+# only numbers. That costs it about a microsecond a call.
+SCRIPT = f"""
+\\set slot random(:first_slot, :last_slot)
+\\set customer random(:first_customer, :last_customer)
+SELECT * FROM holdfast.create_booking_safe(
+  p_actor => :actor,
+  p_slot_id => ('{SLOT_PREFIX}' || :slot)::uuid,
+  p_customer => ('{{"ref": "{CUSTOMER_PREFIX}' || :customer || '", "name": "{CUSTOMER_NAME}"}}')::jsonb,
+  p_units => :units,
+  p_payment_method => :payment_method,
+  p_metadata => :metadata,
+  p_idempotency_key => gen_random_uuid()::text,
+  p_request_hash => :request_hash
+);
+"""
+
+AN_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+ACTOR = {
+    "type": "customer",
+    "id": f"api_key:{AN_ID}",
+    "ip": "127.0.0.1",
+    "user_agent": USER_AGENT,
+    "request_id": AN_ID,
+}
+WORDS = {
+    "actor": json.dumps(ACTOR),
+    "units": "1",
+    "payment_method": "pay_on_arrival",
+    "metadata": METADATA,
+    "request_hash": "\\x" + "5a" * 32,
+}
+
+
+class PgBench:
+    """Runs the script against one database."""
+
+    def __init__(self, binaries: Path, url: str, customers: int) -> None:
+        self._program = binaries / "pgbench"
+        self._url = url
+        self._customers = {"first_customer": FIRST_CUSTOMER, "last_customer": FIRST_CUSTOMER + customers - 1}
+
+    def run(self, target: Target, seconds: float, connections: int = CONNECTIONS) -> Run:
+        """Book for so many seconds. Raises RuntimeError, with what pgbench said, when a call failed."""
+        with tempfile.TemporaryDirectory(prefix="holdfast-pgbench-") as folder:
+            script = Path(folder) / "create_booking.sql"
+            script.write_text(SCRIPT)
+            variables = {**WORDS, **self._customers, "first_slot": target.first, "last_slot": target.last}
+            done = subprocess.run(
+                [
+                    *(self._program, "--no-vacuum", "--protocol=prepared", f"--file={script}"),
+                    *(f"--client={connections}", f"--jobs={min(connections, PGBENCH_THREADS)}"),
+                    *(f"--time={max(1, round(seconds))}", "--log", f"--log-prefix={folder}/log"),
+                    *(f"--define={name}={value}" for name, value in variables.items()),
+                    self._url,
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=seconds + 60,
+            )
+            failed = re.search(r"number of failed transactions: (\d+)", done.stdout)
+            if done.returncode or not failed or int(failed[1]):
+                msg = f"pgbench failed:\n{done.stdout}{done.stderr}"
+                raise RuntimeError(msg)
+            return _read(done.stdout, _latencies(Path(folder)))
+
+
+def _read(output: str, latencies: list[float]) -> Run:
+    rate = re.search(r"tps = ([\d.]+) \(without", output)
+    done = re.search(r"actually processed: (\d+)", output)
+    if not rate or not done:
+        msg = f"pgbench said something new:\n{output}"
+        raise RuntimeError(msg)
+    return Run(float(rate[1]), int(done[1]), percentile(latencies, 50), percentile(latencies, 99))
+
+
+def _latencies(folder: Path) -> list[float]:
+    # a line a transaction: client, number, microseconds, ...
+    lines = (line for log in folder.glob("log.*") for line in log.read_text().splitlines())
+    return sorted(int(line.split(" ", 3)[2]) / 1000 for line in lines)

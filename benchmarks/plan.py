@@ -1,0 +1,50 @@
+"""How much is measured: a full run, or a quick one that only shows that everything works."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The sizes of one run. Both sides of a comparison get the same seconds and the same rows."""
+
+    rounds: int
+    seconds: float
+    warm_up_seconds: float
+    slots: int
+    customers: int
+    crowd: int
+    """Bookings that the crowded slot already holds."""
+    due: int
+    """Bookings that each completion run finds due."""
+    due_slots: int
+
+
+FULL = Plan(
+    rounds=3,
+    seconds=8,
+    warm_up_seconds=4,
+    slots=10_000,
+    customers=5_000,
+    crowd=100_000,
+    due=20_000,
+    due_slots=1_000,
+)
+
+QUICK = Plan(
+    rounds=1,
+    seconds=1,
+    warm_up_seconds=1,
+    slots=500,
+    customers=100,
+    crowd=2_000,
+    due=1_000,
+    due_slots=50,
+)
+
+# The API gets two processes, one a core of the machine our figures come from, and as many database connections in all
+# as pgbench gets. Its clients are twice as many: while one answer travels, the connection behind it serves the next.
+WORKERS = 2
+CONNECTIONS = 16
+PGBENCH_THREADS = 2
+HTTP_CLIENTS = 32
+COMPLETION_BATCH = 500

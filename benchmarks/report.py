@@ -1,0 +1,82 @@
+"""The figures, for people and as JSON."""
+
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.booking_runs import BookingRuns
+from benchmarks.crowd import CrowdRuns
+from benchmarks.figures import Ratio, Run, compare, summarize
+from benchmarks.machine import Machine
+from benchmarks.plan import Plan
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that one run of the benchmark found."""
+
+    machine: Machine
+    plan: Plan
+    bookings: list[BookingRuns]
+    crowd: CrowdRuns
+    completion: dict[int, list[float]]
+
+    def ratios(self) -> dict[str, Ratio]:
+        """Each comparison by its name; every one comes of neighbouring runs."""
+        http = {f"http/pgbench, {runs.target}": _rates(runs.http, runs.pgbench) for runs in self.bookings}
+        crowded, empty = ([run.p50_ms for run in runs] for runs in (self.crowd.crowded, self.crowd.empty))
+        return {**http, "crowded/empty slot, p50": compare(crowded, empty)}
+
+    def json(self) -> dict[str, Any]:
+        """Every single run and the ratios, for a program to read."""
+        return {**asdict(self), "ratios": {name: asdict(ratio) for name, ratio in self.ratios().items()}}
+
+    def print(self, console: Console) -> None:
+        """A table for a person to read."""
+        console.print(self._table())
+        machine = self.machine
+        console.print(
+            f"{machine.date}, {machine.cores} cores, load {machine.load_average} at the start. "
+            f"Postgres {machine.postgres}, fsync {machine.fsync}, synchronous_commit {machine.synchronous_commit}, "
+            f"one fsync takes {machine.flush_ms:.2f} ms."
+        )
+        cpu = [run.client_cpu_us for runs in self.bookings for run in runs.http if run.client_cpu_us is not None]
+        console.print(f"The load generator took {median(cpu):.0f} µs of CPU a request from the same cores.")
+
+    def _table(self) -> Table:
+        table = Table("what", title=f"{self.plan.rounds} rounds of {self.plan.seconds:g} s, medians")
+        for heading in ("per second", "ratio (lowest to highest)", "p50 ms", "p99 ms", "errors"):
+            table.add_column(heading, justify="right")
+        ratios = self.ratios()
+        for runs in self.bookings:
+            table.add_row(f"pgbench, {runs.target}", *_cells(runs.pgbench))
+            table.add_row(f"HTTP, {runs.target}", *_cells(runs.http, ratios[f"http/pgbench, {runs.target}"]))
+        table.add_section()
+        table.add_row("pgbench, one client, empty slot", *_cells(self.crowd.empty))
+        table.add_row(
+            f"the same, slot with {self.plan.crowd:,} bookings",
+            *_cells(self.crowd.crowded, ratios["crowded/empty slot, p50"], of="p50"),
+        )
+        table.add_section()
+        for callers, rates in self.completion.items():
+            name = f"completing due bookings, {callers} caller{'s' * (callers > 1)}"
+            table.add_row(name, f"{median(rates):,.0f}", "", "", "", "0")
+        return table
+
+
+def _rates(ours: list[Run], theirs: list[Run]) -> Ratio:
+    return compare([run.rate for run in ours], [run.rate for run in theirs])
+
+
+def _cells(runs: list[Run], ratio: Ratio | None = None, of: str = "") -> tuple[str, ...]:
+    summary = summarize(runs)
+    return (
+        f"{summary.rate:,.0f}",
+        f"{of} {ratio.median:.2f} ({ratio.lowest:.2f} to {ratio.highest:.2f})".strip() if ratio else "",
+        f"{summary.p50_ms:.1f}" if summary.p50_ms >= 10 else f"{summary.p50_ms:.2f}",
+        f"{summary.p99_ms:.1f}" if summary.p99_ms >= 10 else f"{summary.p99_ms:.2f}",
+        ", ".join(f"{count} x {status}" for status, count in summary.others.items()) or "0",
+    )

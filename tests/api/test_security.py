@@ -1,0 +1,168 @@
+"""Who may call what: every operation of the API description, with every kind of token."""
+
+from typing import NamedTuple
+from uuid import uuid4
+
+import asyncpg
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from app.main import create_app
+from app.security import KEY_CACHE_SECONDS, SHOWN_PREFIX_LENGTH, KeyRing
+from tests.api.calls import assert_problem
+from tests.conftest import CRON_SECRET, client_of, settings_for
+from tests.factories import ACTOR, make_api_key
+
+# Which tokens open an operation. What is not here is public: a new operation must choose.
+ADMIN = {"create_resource", "update_resource", "add_slots"}
+FRONTEND = {"create_booking", "list_bookings", "get_booking", "cancel_booking", "booking_history"}
+CRON = {"process_jobs", "process_jobs_by_get"}
+PUBLIC = {"list_resources", "get_resource", "available_slots", "healthz", "readyz"}
+OPENS = (
+    {name: {"admin"} for name in ADMIN}
+    | {name: {"admin", "frontend"} for name in FRONTEND}
+    | {name: {"admin", "cron", "cron secret"} for name in CRON}
+)
+TOKENS = ("none", "garbage", "revoked", "frontend", "cron", "cron secret", "admin")
+
+
+class Operation(NamedTuple):
+    name: str
+    method: str
+    path: str
+    is_secured: bool
+
+
+def operations() -> list[Operation]:
+    paths = create_app(settings_for("postgresql:///nowhere")).openapi()["paths"]
+    return [
+        Operation(operation["operationId"], method.upper(), path, "security" in operation)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    ]
+
+
+async def revoke(conn: asyncpg.Connection, key: str) -> None:
+    assert await conn.fetchval("SELECT revoke_api_key($1, $2)", ACTOR, key[:SHOWN_PREFIX_LENGTH]) == 1
+
+
+async def token_of(conn: asyncpg.Connection, kind: str) -> str | None:
+    if kind in {"none", "garbage", "cron secret"}:
+        return {"garbage": "hf_garbage", "cron secret": CRON_SECRET}.get(kind)
+    key = await make_api_key(conn, "admin" if kind == "revoked" else kind)  # type: ignore[arg-type]
+    if kind == "revoked":
+        await revoke(conn, key)
+    return key
+
+
+async def call(client: httpx2.AsyncClient, operation: Operation) -> httpx2.Response:
+    """A request without a body: enough to get past the door, or not."""
+    path = operation.path.replace("{booking_id}", str(uuid4())).replace("{resource_id}", str(uuid4()))
+    return await client.request(operation.method, path)
+
+
+def test_the_lists_above_name_every_operation_of_the_api() -> None:
+    assert {operation.name for operation in operations()} == ADMIN | FRONTEND | CRON | PUBLIC
+
+
+def test_the_api_description_says_which_operations_take_a_token() -> None:
+    assert {operation.name for operation in operations() if operation.is_secured} == OPENS.keys()
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+async def test_a_token_opens_its_own_operations_and_no_other(app: FastAPI, conn: asyncpg.Connection, kind: str) -> None:
+    async with client_of(app, await token_of(conn, kind)) as client:
+        for operation in operations():
+            answer = await call(client, operation)
+            opens = OPENS.get(operation.name)
+            if opens is None or kind in opens:
+                assert answer.status_code not in {401, 403}, operation
+            elif kind in {"frontend", "cron"}:
+                assert_problem(answer, 403, "forbidden")
+            else:
+                # The cron secret is no API key: elsewhere it is as good as a guess.
+                assert_problem(answer, 401, "unauthorized")
+
+
+async def test_a_refusal_names_the_scheme_or_the_scopes(
+    public: httpx2.AsyncClient, frontend: httpx2.AsyncClient
+) -> None:
+    unauthorized = await public.get("/v1/bookings")
+    forbidden = await frontend.post("/v1/resources", json={})
+
+    assert unauthorized.headers["www-authenticate"] == "Bearer"
+    assert assert_problem(forbidden, 403, "forbidden")["needs_scope"] == ["admin"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"Bearer",
+        b"Bearer ",
+        b"Basic aGY6aGY=",
+        b"hf_x",
+        b"Bearer \xe9\xff",
+        b"Bearer a b",
+        b"Bearer " + b"x" * 9999,
+    ],
+)
+async def test_an_authorization_that_holds_no_key_is_unauthorized(public: httpx2.AsyncClient, header: bytes) -> None:
+    for path in ("/v1/bookings", "/cron/process-jobs"):
+        assert_problem(await public.get(path, headers=[(b"authorization", header)]), 401, "unauthorized")
+
+
+async def test_the_scheme_is_written_in_any_case(app: FastAPI, conn: asyncpg.Connection) -> None:
+    key = await make_api_key(conn, "frontend")
+
+    async with client_of(app) as client:
+        answer = await client.get("/v1/bookings", headers={"Authorization": f"bEARER {key}"})
+
+    assert answer.status_code == 200
+
+
+async def test_a_revoked_key_opens_nothing_once_a_second_has_passed(app: FastAPI, conn: asyncpg.Connection) -> None:
+    now = 1000.0
+    app.state.keys = KeyRing(app.state.database, clock=lambda: now)
+    key = await make_api_key(conn, "frontend")
+    async with client_of(app, key) as client:
+        assert (await client.get("/v1/bookings")).status_code == 200
+        await revoke(conn, key)
+
+        now += KEY_CACHE_SECONDS
+
+        assert_problem(await client.get("/v1/bookings"), 401, "unauthorized")
+    assert KEY_CACHE_SECONDS <= 1
+
+
+async def test_a_key_is_looked_up_once_a_second_however_often_it_is_used(
+    app: FastAPI, conn: asyncpg.Connection
+) -> None:
+    app.state.keys = KeyRing(app.state.database, clock=lambda: 1000.0)
+    key = await make_api_key(conn, "frontend")
+    async with client_of(app, key) as client:
+        await client.get("/v1/bookings")
+        await revoke(conn, key)
+
+        # the clock stands still, so the answer is the remembered one
+        assert (await client.get("/v1/bookings")).status_code == 200
+
+
+async def test_without_a_cron_secret_only_a_key_opens_the_cron(dsn: str, conn: asyncpg.Connection) -> None:
+    app = create_app(settings_for(dsn).model_copy(update={"cron_secret": None}))
+    async with app.router.lifespan_context(app):
+        async with client_of(app, CRON_SECRET) as client:
+            assert_problem(await client.post("/cron/process-jobs"), 401, "unauthorized")
+        async with client_of(app, await make_api_key(conn, "cron")) as client:
+            assert (await client.post("/cron/process-jobs")).status_code == 200
+
+
+async def test_the_database_keeps_no_key_that_could_be_used(conn: asyncpg.Connection) -> None:
+    key = await make_api_key(conn, "admin")
+
+    stored = await conn.fetchval("SELECT to_jsonb(k)::text FROM api_keys k")
+    audited = await conn.fetchval("SELECT string_agg(to_jsonb(a)::text, '') FROM audit_log a")
+
+    assert key not in stored + audited
+    assert key[SHOWN_PREFIX_LENGTH:] not in stored + audited

@@ -1,0 +1,99 @@
+"""What a booking costs does not depend on how many the slot holds, counted in pages of memory, not in time."""
+
+import json
+from statistics import median
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from tests.concurrency.rivals import assert_counters_equal_a_recount
+from tests.factories import ACTOR, SYSTEM, Factory, make_customer
+
+CROWD = 100_000
+# a page that an index happens to split, the planner's look at the ends of an index
+SLACK = 50
+
+
+async def fill(conn: asyncpg.Connection, slot_id: UUID, customer_id: UUID) -> None:
+    """A crowd in that slot. Triggers sleep for the load alone, so the counters are set here."""
+    async with conn.transaction():
+        await conn.execute("SET LOCAL session_replication_role = replica")
+        await conn.execute(
+            f"""INSERT INTO bookings (resource_id, slot_id, starts_at, ends_at, customer_id, status)
+            SELECT s.resource_id, s.id, s.starts_at, s.ends_at, $2, 'confirmed'
+            FROM slots s, generate_series(1, {CROWD}) WHERE s.id = $1""",
+            slot_id,
+            customer_id,
+        )
+        await conn.execute(f"UPDATE slots SET booked_bookings = {CROWD}, booked_units = {CROWD} WHERE id = $1", slot_id)
+    await conn.execute("VACUUM (ANALYZE) bookings")
+
+
+async def pages(conn: asyncpg.Connection, statement: str, *arguments: object) -> int:
+    """How many pages the statement touched, in its functions and triggers too."""
+    plan = json.loads(await conn.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *arguments))[0]
+    return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])
+
+
+async def typical(conn: asyncpg.Connection, statement: str, *arguments: object) -> float:
+    # plans are made in the first calls, and looked up in the catalogue
+    return median([await pages(conn, statement, *arguments) for _ in range(12)][6:])
+
+
+BOOK = 'SELECT * FROM create_booking_safe($1, $2, \'{"ref": "ann"}\')'
+# refusals raise, and EXPLAIN shows nothing of what has raised: so what they do before is measured by itself
+MAKE_ROOM = "SELECT expire_slot_holds($1)"
+CANCEL = "SELECT * FROM cancel_booking($1, $2, 1)"
+
+
+@pytest.fixture
+async def crowded(make: Factory, conn: asyncpg.Connection) -> UUID:
+    slot_id = await make.slot(max_bookings=1_000_000)
+    await fill(conn, slot_id, await make_customer(conn))
+    await assert_counters_equal_a_recount(conn)
+    return slot_id
+
+
+async def test_booking_and_cancelling_among_a_hundred_thousand_cost_what_they_cost_alone(
+    make: Factory, conn: asyncpg.Connection, crowded: UUID
+) -> None:
+    empty = await make.slot(max_bookings=1_000_000)
+
+    alone, among_many = [await typical(conn, BOOK, ACTOR, slot_id) for slot_id in (empty, crowded)]
+    assert 0 < among_many <= alone + SLACK
+
+    cancels = {}
+    for slot_id in (empty, crowded):
+        booked = [await make.booking(slot_id) for _ in range(12)]
+        cancels[slot_id] = median([await pages(conn, CANCEL, ACTOR, booking_id) for booking_id in booked][6:])
+    assert 0 < cancels[crowded] <= cancels[empty] + SLACK
+    await assert_counters_equal_a_recount(conn)
+
+
+async def test_looking_for_holds_that_are_over_costs_the_same_in_a_crowded_slot(
+    make: Factory, conn: asyncpg.Connection, crowded: UUID
+) -> None:
+    # everyone who is refused at a full slot pays for this look, with the slot locked
+    empty = await make.slot()
+
+    alone, among_many = [await typical(conn, MAKE_ROOM, slot_id) for slot_id in (empty, crowded)]
+
+    assert among_many <= alone + SLACK
+
+
+async def test_a_sweep_with_nothing_due_costs_the_same_however_many_bookings_wait(
+    conn: asyncpg.Connection, crowded: UUID
+) -> None:
+    statements = [f"SELECT {sweep}_due_bookings($1, 500)" for sweep in ("complete", "expire")]
+    before = [await typical(conn, statement, SYSTEM) for statement in statements]
+
+    await conn.execute(
+        """INSERT INTO jobs (job_type, dedupe_key, booking_id, scheduled_at, run_at)
+        SELECT 'complete_booking', b.id::text, b.id, b.ends_at, b.ends_at FROM bookings b WHERE b.slot_id = $1""",
+        crowded,
+    )
+    await conn.execute("VACUUM (ANALYZE) jobs")
+
+    after = [await typical(conn, statement, SYSTEM) for statement in statements]
+    assert all(b <= a + SLACK for a, b in zip(before, after, strict=True)), (before, after)

@@ -1,0 +1,44 @@
+"""What Python calls, Postgres has: every function called, with parameters it takes and all that it needs."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+
+from tests.contracts.support import ROOT
+
+CALLS = {"call", "call_row", "call_value"}
+PARAMETERS = """
+    SELECT proname::text, coalesce(proargnames[:pronargs], '{}') AS names, pronargs - pronargdefaults AS needed
+    FROM pg_proc WHERE pronamespace = 'holdfast'::regnamespace
+"""
+
+
+class Called(NamedTuple):
+    """One call of a SQL function in the app's code."""
+
+    place: str
+    function: str
+    given: frozenset[str]
+
+
+def calls_in(path: Path) -> Iterator[Called]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=attr), args=[ast.Constant(value=str(function))]) if attr in CALLS:
+                given = frozenset(keyword.arg or "**" for keyword in node.keywords)
+                yield Called(f"{path.relative_to(ROOT)}:{node.lineno}", function, given)
+
+
+async def test_python_and_sql_agree_on_names_and_parameters(conn: asyncpg.Connection) -> None:
+    known = {row["proname"]: row for row in await conn.fetch(PARAMETERS)}
+    calls = [call for path in (ROOT / "app").rglob("*.py") for call in calls_in(path)]
+
+    assert len(calls) > 10
+    for call in calls:
+        assert call.function in known, call
+        names = known[call.function]["names"]
+        assert call.given <= set(names), call
+        assert set(names[: known[call.function]["needed"]]) <= call.given, call
