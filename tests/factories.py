@@ -75,6 +75,15 @@ async def create_booking(conn: asyncpg.Connection, slot_id: UUID, **overrides: A
     return await conn.fetchrow(f"SELECT * FROM create_booking_safe({named})", *arguments.values())
 
 
+async def change_booking(
+    conn: asyncpg.Connection, function: str, booking_id: UUID, version: int, **overrides: Any
+) -> asyncpg.Record:
+    """Call a function that changes one booking, such as cancel_booking."""
+    arguments = {"p_actor": ACTOR, "p_booking_id": booking_id, "p_version": version} | overrides
+    named = ", ".join(f"{name} => ${n}" for n, name in enumerate(arguments, start=1))
+    return await conn.fetchrow(f"SELECT * FROM {function}({named})", *arguments.values())
+
+
 INSERT_BOOKING = """
     INSERT INTO bookings (resource_id, slot_id, starts_at, ends_at, customer_id, status, units)
     SELECT s.resource_id, s.id, s.starts_at, s.ends_at, $2, 'confirmed', $3 FROM slots s WHERE s.id = $1
