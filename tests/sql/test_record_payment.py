@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from tests.factories import TOMORROW, Factory, change_booking, create_booking
+from tests.sql.support import refused
 
 NOW = TOMORROW - timedelta(hours=6)
 HOLD = timedelta(minutes=15)
@@ -21,9 +22,7 @@ async def hold(conn: asyncpg.Connection, slot_id: UUID) -> UUID:
 async def pay(
     conn: asyncpg.Connection, booking_id: UUID, status: str = "paid", *, version: int = 1, after: timedelta = HOLD / 2
 ) -> dict[str, object]:
-    row = await change_booking(
-        conn, "record_payment", booking_id, version, p_payment_status=status, p_now=NOW + after
-    )
+    row = await change_booking(conn, "record_payment", booking_id, version, p_payment_status=status, p_now=NOW + after)
     body: dict[str, object] = json.loads(row["body"])
     return body
 
@@ -87,10 +86,10 @@ async def test_late_money_for_a_taken_place_is_told_so(make: Factory, conn: asyn
     booking_id = await hold(conn, slot_id)
     await create_booking(conn, slot_id, p_customer='{"ref": "ben"}', p_now=NOW + HOLD)
 
-    with pytest.raises(asyncpg.PostgresError, match="hold_expired") as refusal:
+    with refused("SB013", "hold_expired") as refusal:
         await pay(conn, booking_id, version=2, after=2 * HOLD)
 
-    facts = json.loads(refusal.value.detail)
+    facts = refusal.detail
     assert (facts["booking_id"], facts["reason"]) == (str(booking_id), "slot_full")
     assert await conn.fetchval("SELECT payment_status FROM bookings WHERE id = $1", booking_id) == "pending"
 
@@ -99,15 +98,15 @@ async def test_late_money_for_a_taken_place_is_told_so(make: Factory, conn: asyn
 async def test_a_step_that_money_cannot_take_is_refused(make: Factory, conn: asyncpg.Connection, step: str) -> None:
     booking_id = await make.booking()
 
-    with pytest.raises(asyncpg.PostgresError, match="invalid_transition") as refusal:
+    with refused("SB007", "invalid_transition") as refusal:
         await pay(conn, booking_id, step)
 
-    assert json.loads(refusal.value.detail)["to"] == step
+    assert refusal.detail["to"] == step
 
 
 async def test_money_for_a_cancelled_booking_is_refused(make: Factory, conn: asyncpg.Connection) -> None:
     booking_id = await hold(conn, await make.slot())
     await change_booking(conn, "cancel_booking", booking_id, 1)
 
-    with pytest.raises(asyncpg.PostgresError, match="invalid_transition"):
+    with refused("SB007", "invalid_transition"):
         await pay(conn, booking_id, version=2)

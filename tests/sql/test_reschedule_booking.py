@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from tests.factories import HOUR, TOMORROW, Factory, change_booking, create_booking, insert_booking, make_customer
+from tests.sql.support import refused
 
 
 async def counters(conn: asyncpg.Connection, *slot_ids: UUID) -> list[int]:
@@ -44,7 +45,7 @@ async def test_a_full_slot_refuses_and_nothing_moved(make: Factory, conn: asyncp
     booking_id = await make.booking(old)
     await make.booking(new, p_customer='{"ref": "ben"}')
 
-    with pytest.raises(asyncpg.PostgresError, match="slot_full"):
+    with refused("SB002", "slot_full"):
         await change_booking(conn, "reschedule_booking", booking_id, 1, p_slot_id=new)
 
     assert await conn.fetchval("SELECT slot_id FROM bookings WHERE id = $1", booking_id) == old
@@ -55,7 +56,7 @@ async def test_a_slot_that_has_begun_refuses(make: Factory, conn: asyncpg.Connec
     old, new = await make.slot(starts_at=TOMORROW + 3 * HOUR), await make.slot(starts_at=TOMORROW)
     booking_id = await make.booking(old)
 
-    with pytest.raises(asyncpg.PostgresError, match="slot_in_past"):
+    with refused("SB004", "slot_in_past"):
         await change_booking(conn, "reschedule_booking", booking_id, 1, p_slot_id=new, p_now=TOMORROW)
 
 
@@ -63,7 +64,7 @@ async def test_a_cancelled_booking_cannot_move(make: Factory, conn: asyncpg.Conn
     booking_id = await make.booking()
     await change_booking(conn, "cancel_booking", booking_id, 1)
 
-    with pytest.raises(asyncpg.PostgresError, match="invalid_transition"):
+    with refused("SB007", "invalid_transition"):
         await change_booking(conn, "reschedule_booking", booking_id, 2, p_slot_id=await make.slot())
 
 
@@ -71,7 +72,7 @@ async def test_a_hold_that_ended_cannot_move(make: Factory, conn: asyncpg.Connec
     now = TOMORROW - 6 * HOUR
     row = await create_booking(conn, await make.slot(), p_payment_method="pay_now", p_now=now)
 
-    with pytest.raises(asyncpg.PostgresError, match="hold_expired"):
+    with refused("SB013", "hold_expired"):
         await change_booking(
             conn, "reschedule_booking", row["booking_id"], 1, p_slot_id=await make.slot(), p_now=now + HOUR
         )
