@@ -18,55 +18,49 @@ class Attendance:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Attend to the server in `folder`, which must exist by the time of the first `turn`."""
-        self._turn_file = folder / "lock"
-        self._users_file = folder / "users.lock"
-        self._ticket: int | None = None
-
-    @property
-    def present(self) -> bool:
-        """Whether we have joined and not left."""
-        return self._ticket is not None
+        """Open the lock files in `folder`; it must exist."""
+        self._turn = _open(folder / "lock")
+        self._users = _open(folder / "users.lock")
+        self.is_over = False
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Hold everybody else off while we come or go."""
-        descriptor = _open(self._turn_file)
+        """Hold everybody else off while we come or go.
+
+        A turn that was interrupted before it was given back is simply ours again, since a lock
+        belongs to the open file and we have but one.
+        """
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            _release(descriptor)
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     def join(self) -> None:
         """Count as a user from now on; call it in our turn."""
-        self._ticket = _open(self._users_file)
-        fcntl.flock(self._ticket, fcntl.LOCK_SH)
+        fcntl.flock(self._users, fcntl.LOCK_SH)
 
     def is_last(self) -> bool:
         """Whether nobody but us is there still; call it in our turn, on the way out."""
-        if self._ticket is None:
-            return False
         try:
-            fcntl.flock(self._ticket, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         # Kept exclusive, it would lock out everybody if the server then does not stop.
-        fcntl.flock(self._ticket, fcntl.LOCK_SH)
+        fcntl.flock(self._users, fcntl.LOCK_SH)
         return True
 
     def leave(self) -> None:
-        """Count as a user no longer."""
-        if self._ticket is not None:
-            ticket, self._ticket = self._ticket, None
-            _release(ticket)
+        """Count as a user no longer; call it in our turn."""
+        # Said aloud: closing alone would leave the lock with any child that was forked meanwhile.
+        fcntl.flock(self._users, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the lock files, after the last turn."""
+        self.is_over = True
+        os.close(self._turn)
+        os.close(self._users)
 
 
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-
-
-def _release(descriptor: int) -> None:
-    # Said aloud: closing alone would leave the lock with any child that was forked meanwhile.
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)

@@ -96,13 +96,13 @@ class EmbeddedPostgres:
         May be called again. Raises EmbeddedPostgresError when the server does not stop.
         """
         # A forked child runs our exit handler too, but the server is not its to stop.
-        if self._process != os.getpid():
+        if self._attendance.is_over or self._process != os.getpid():
             return
-        if self._attendance.present:
-            with self._attendance.turn():
-                if self._attendance.is_last():
-                    self._cluster.stop()
-                self._attendance.leave()
+        with self._attendance.turn():
+            if self._attendance.is_last():
+                self._cluster.stop()
+            self._attendance.leave()
+        self._attendance.close()
         atexit.unregister(self.stop)
 
     def __enter__(self) -> Self:

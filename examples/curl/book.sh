@@ -12,10 +12,15 @@ URL=${URL:-http://127.0.0.1:8000}
 headers=$(mktemp)
 trap 'rm -f "$headers"' EXIT
 
-# A refusal is printed like any answer, and ends the script.
+# A refusal is printed and ends the script.
 call() {
-  curl --silent --show-error --fail-with-body --dump-header "$headers" \
-    --header "Authorization: Bearer $ADMIN_KEY" --header 'Content-Type: application/json' "$@"
+  local answer
+  answer=$(curl --silent --show-error --fail-with-body --dump-header "$headers" \
+    --header "Authorization: Bearer $ADMIN_KEY" --header 'Content-Type: application/json' "$@") || {
+    printf '%s\n' "$answer" >&2
+    return 1
+  }
+  printf '%s' "$answer"
 }
 
 say() { printf '\n# %s\n' "$*"; }
@@ -39,7 +44,8 @@ show "$slots"
 slot_id=$(id_in "$slots")
 
 say 'What is free; needs no key'
-show "$(curl --silent --show-error --fail-with-body "$URL/v1/available-slots?resource_id=$resource_id")"
+free=$(curl --silent --show-error --fail-with-body "$URL/v1/available-slots?resource_id=$resource_id")
+show "$free"
 
 say 'Book it, with an Idempotency-Key'
 request='{"slot_id": "'"$slot_id"'", "customer": {"ref": "ann", "name": "Ann Example"}}'
@@ -55,7 +61,9 @@ echo "Idempotent-Replayed: $(header idempotent-replayed)"
 [ "$replay" = "$booking" ] || { echo 'that was not the same answer' >&2; exit 1; }
 
 say "Cancel the version we have seen: If-Match: $etag"
-show "$(call "$URL/v1/bookings/$booking_id/cancel" --header "If-Match: $etag" --data '{"reason": "rain"}')"
+cancelled=$(call "$URL/v1/bookings/$booking_id/cancel" --header "If-Match: $etag" --data '{"reason": "rain"}')
+show "$cancelled"
 
 say 'Its history: who did what, when, and why'
-show "$(call "$URL/v1/bookings/$booking_id/history")"
+history=$(call "$URL/v1/bookings/$booking_id/history")
+show "$history"

@@ -1,0 +1,1 @@
+"""The embedded Postgres, with real servers and real processes."""
