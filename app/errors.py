@@ -92,12 +92,12 @@ SQLSTATES: dict[str, str] = {
     "40001": "busy",
     "40P01": "busy",
     "55P03": "busy",
+    "57014": "busy",
     "53300": "busy",
     # no connection, or the server is going down or coming up
     "57P01": "outcome_unknown",
     "57P02": "outcome_unknown",
     "57P03": "unavailable",
-    "57014": "outcome_unknown",
     "25006": "unavailable",
     "53100": "unavailable",
 }

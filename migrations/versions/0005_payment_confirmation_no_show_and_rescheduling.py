@@ -90,6 +90,9 @@ BEGIN
   IF NEW.slot_id <> OLD.slot_id AND NEW.placed_at = OLD.placed_at THEN
     NEW.placed_at := now();
   END IF;
+  IF NEW.updated_at = OLD.updated_at THEN
+    NEW.updated_at := now();
+  END IF;
   NEW.version := OLD.version + 1;
   RETURN NEW;
 END
@@ -184,6 +187,69 @@ BEGIN
   booking_id := body ->> 'id';
   booking_version := body ->> 'version';
   RETURN NEXT;
+END
+$$""",
+    ),
+    Change(
+        "functions/complete_due_bookings",
+        r"""-- Promises: confirmed bookings whose end has passed become completed, each once, however many callers run at once.
+-- Called by the job processor. Picks by job, oldest first; the jobs settle by trigger in the same transaction.
+-- Locks: bookings and their jobs, both SKIP LOCKED, so that it never waits for a customer nor makes one wait.
+CREATE OR REPLACE FUNCTION complete_due_bookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
+RETURNS integer
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_completed integer;
+BEGIN
+  PERFORM set_config('holdfast.actor', p_actor::text, true);
+  WITH due AS MATERIALIZED (
+    SELECT b.id
+    FROM jobs j
+    JOIN bookings b ON b.id = j.booking_id
+    WHERE j.job_type = 'complete_booking' AND j.status = 'pending' AND j.run_at <= p_now
+      AND b.status = 'confirmed' AND b.ends_at <= p_now
+    ORDER BY j.run_at
+    LIMIT p_limit
+    FOR NO KEY UPDATE OF j, b SKIP LOCKED
+  )
+  UPDATE bookings b
+  SET status = 'completed', updated_at = p_now
+  FROM due
+  WHERE b.id = due.id;
+  GET DIAGNOSTICS v_completed = ROW_COUNT;
+  RETURN v_completed;
+END
+$$""",
+        r"""-- Promises: confirmed bookings whose end has passed become completed, each once, however many callers run at once.
+-- Called by the job processor. Picks by job, oldest first; the jobs settle by trigger in the same transaction.
+-- Locks: bookings and their jobs, both SKIP LOCKED: it never waits for a customer.
+CREATE OR REPLACE FUNCTION complete_due_bookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
+RETURNS integer
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_completed integer;
+BEGIN
+  PERFORM set_config('holdfast.actor', p_actor::text, true);
+  WITH due AS MATERIALIZED (
+    SELECT b.id
+    FROM jobs j
+    JOIN bookings b ON b.id = j.booking_id
+    WHERE j.job_type = 'complete_booking' AND j.status = 'pending' AND j.run_at <= p_now
+      AND b.status = 'confirmed' AND b.ends_at <= p_now
+    ORDER BY j.run_at
+    LIMIT p_limit
+    FOR NO KEY UPDATE OF j, b SKIP LOCKED
+  )
+  UPDATE bookings b
+  SET status = 'completed', updated_at = p_now
+  FROM due
+  WHERE b.id = due.id;
+  GET DIAGNOSTICS v_completed = ROW_COUNT;
+  RETURN v_completed;
 END
 $$""",
     ),
@@ -341,6 +407,33 @@ BEGIN
   booking_version := body ->> 'version';
   RETURN NEXT;
 END
+$$""",
+    ),
+    Change(
+        "functions/due_jobs",
+        r"""-- Promises: how many jobs are due, and for how long the oldest has waited, in milliseconds.
+-- Called by the job processor and by readiness. Names the job types so that the index skips what lies in the future.
+CREATE OR REPLACE FUNCTION due_jobs(p_now timestamptz DEFAULT now())
+RETURNS TABLE (remaining_due bigint, oldest_due_age_ms bigint)
+LANGUAGE sql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+  SELECT count(*), COALESCE((extract(epoch FROM p_now - min(j.run_at)) * 1000)::bigint, 0)
+  FROM jobs j
+  WHERE j.job_type IN ('complete_booking', 'expire_booking') AND j.status = 'pending' AND j.run_at <= p_now
+$$""",
+        r"""-- Promises: how many jobs are due, and for how long the oldest has waited, in milliseconds.
+-- Called by the job processor and `holdfast doctor`. Names the job types so that the index skips what lies in the future.
+CREATE OR REPLACE FUNCTION due_jobs(p_now timestamptz DEFAULT now())
+RETURNS TABLE (remaining_due bigint, oldest_due_age_ms bigint)
+LANGUAGE sql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+  SELECT count(*), COALESCE((extract(epoch FROM p_now - min(j.run_at)) * 1000)::bigint, 0)
+  FROM jobs j
+  WHERE j.job_type IN ('complete_booking', 'expire_booking') AND j.status = 'pending' AND j.run_at <= p_now
 $$""",
     ),
     Change(
@@ -994,6 +1087,139 @@ BEGIN
   RETURN NEXT;
 END
 $$""",
+    ),
+    Change(
+        "functions/slots_guard_counters",
+        None,
+        r"""-- Promises: nobody but the bookings themselves changes what a slot counts as booked.
+-- Called by triggers slots_guard_counters_on_insert and _on_update, for writes that no other trigger made.
+-- Raises: SB012 change_refused.
+CREATE OR REPLACE FUNCTION slots_guard_counters()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RAISE EXCEPTION 'change_refused' USING ERRCODE = 'SB012',
+    DETAIL = json_build_object('table', TG_TABLE_NAME, 'columns', json_build_array('booked_bookings', 'booked_units'));
+END
+$$""",
+    ),
+    Change(
+        "functions/write_audit_log",
+        r"""-- Promises: one audit row per changed row, with the state before and after and who did it, in the same transaction.
+-- Called by the *_write_audit triggers with the subject's name and the columns that must not be copied here.
+-- A write that did not come through an entry function is audited as what it is: the database user's own.
+CREATE OR REPLACE FUNCTION write_audit_log()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  -- on a reused connection an unset setting reads '', not NULL
+  v_actor jsonb := NULLIF(current_setting('holdfast.actor', true), '');
+  v_old jsonb := to_jsonb(OLD);
+  v_new jsonb := to_jsonb(NEW);
+  v_action text := audit_action(v_old, v_new);
+  v_hidden text[] := TG_ARGV[1:];
+  v_hidden_changes text[];
+BEGIN
+  IF TG_NARGS > 1 THEN
+    v_hidden_changes := ARRAY(SELECT h FROM unnest(v_hidden) h WHERE v_old -> h IS DISTINCT FROM v_new -> h);
+    v_old := v_old - v_hidden;
+    v_new := v_new - v_hidden;
+  END IF;
+
+  INSERT INTO audit_log (
+    subject_type, subject_id, event, action_type, old_values, new_values, hidden_changes,
+    performed_by, performed_by_id, ip_address, user_agent, reason, request_id
+  )
+  VALUES (
+    TG_ARGV[0],
+    COALESCE(v_new, v_old) ->> 'id',
+    TG_ARGV[0] || '.' || v_action,
+    v_action,
+    v_old,
+    v_new,
+    v_hidden_changes,
+    COALESCE(v_actor ->> 'type', 'database'),
+    COALESCE(v_actor ->> 'id', session_user),
+    (v_actor ->> 'ip')::inet,
+    v_actor ->> 'user_agent',
+    v_actor ->> 'reason',
+    v_actor ->> 'request_id'
+  );
+  RETURN NULL;
+END
+$$""",
+        r"""-- Promises: one audit row per changed row, with the state before and after and who did it, in the same transaction.
+-- Called by the *_write_audit triggers with the subject's name and the columns that must not be copied here.
+-- A write that did not come through an entry function is audited as what it is: the database user's own.
+CREATE OR REPLACE FUNCTION write_audit_log()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  -- on a reused connection an unset setting reads '', not NULL
+  v_actor jsonb := NULLIF(current_setting('holdfast.actor', true), '');
+  v_old jsonb := to_jsonb(OLD);
+  v_new jsonb := to_jsonb(NEW);
+  v_action text := audit_action(v_old, v_new);
+  v_hidden text[] := TG_ARGV[1:];
+  v_hidden_changes text[];
+BEGIN
+  IF TG_NARGS > 1 THEN
+    v_hidden_changes := ARRAY(SELECT h FROM unnest(v_hidden) h WHERE v_old ->> h IS DISTINCT FROM v_new ->> h);
+    v_old := v_old - v_hidden;
+    v_new := v_new - v_hidden;
+  END IF;
+
+  INSERT INTO audit_log (
+    subject_type, subject_id, event, action_type, old_values, new_values, hidden_changes,
+    performed_by, performed_by_id, ip_address, user_agent, reason, request_id
+  )
+  VALUES (
+    TG_ARGV[0],
+    COALESCE(v_new, v_old) ->> 'id',
+    TG_ARGV[0] || '.' || v_action,
+    v_action,
+    v_old,
+    v_new,
+    v_hidden_changes,
+    COALESCE(v_actor ->> 'type', 'database'),
+    COALESCE(v_actor ->> 'id', session_user),
+    (v_actor ->> 'ip')::inet,
+    v_actor ->> 'user_agent',
+    v_actor ->> 'reason',
+    v_actor ->> 'request_id'
+  );
+  RETURN NULL;
+END
+$$""",
+    ),
+    Change(
+        "triggers/slots_guard_counters_on_insert",
+        None,
+        r"""-- A new slot is empty.
+CREATE OR REPLACE TRIGGER slots_guard_counters_on_insert
+BEFORE INSERT ON slots
+FOR EACH ROW
+WHEN (NEW.booked_bookings <> 0 OR NEW.booked_units <> 0)
+EXECUTE FUNCTION slots_guard_counters()""",
+    ),
+    Change(
+        "triggers/slots_guard_counters_on_update",
+        None,
+        r"""-- Depth 0 is a writer's own statement; bookings_count_places writes from inside a trigger, and pays nothing for this.
+CREATE OR REPLACE TRIGGER slots_guard_counters_on_update
+BEFORE UPDATE OF booked_bookings, booked_units ON slots
+FOR EACH ROW
+WHEN (
+  pg_trigger_depth() = 0
+  AND (OLD.booked_bookings, OLD.booked_units) IS DISTINCT FROM (NEW.booked_bookings, NEW.booked_units)
+)
+EXECUTE FUNCTION slots_guard_counters()""",
     ),
 ]
 

@@ -13,6 +13,9 @@ BEGIN
   IF NEW.slot_id <> OLD.slot_id AND NEW.placed_at = OLD.placed_at THEN
     NEW.placed_at := now();
   END IF;
+  IF NEW.updated_at = OLD.updated_at THEN
+    NEW.updated_at := now();
+  END IF;
   NEW.version := OLD.version + 1;
   RETURN NEW;
 END
