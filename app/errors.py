@@ -42,6 +42,8 @@ CODES: dict[str, ErrorCode] = {
     "resource_not_found": ErrorCode(404, "There is no such resource."),
     "version_conflict": ErrorCode(412, "It changed since you read it: read it again."),
     "invalid_transition": ErrorCode(409, "The booking's status does not allow this step."),
+    "hold_expired": ErrorCode(409, "The hold ended and its place is taken: give the money back, or book another slot."),
+    "too_early": ErrorCode(409, "The slot has not begun yet."),
     "change_refused": ErrorCode(409, "This record is kept as it is."),
     "idempotency_conflict": ErrorCode(422, "This Idempotency-Key was used for a different request."),
     # the request itself
@@ -76,6 +78,8 @@ SQLSTATES: dict[str, str] = {
     "SB009": "resource_not_found",
     "SB010": "idempotency_conflict",
     "SB012": "change_refused",
+    "SB013": "hold_expired",
+    "SB014": "too_early",
     # Postgres's own: values that pass our schemas and that it still cannot store
     "22P02": "validation",
     "22P05": "validation",
@@ -88,12 +92,12 @@ SQLSTATES: dict[str, str] = {
     "40001": "busy",
     "40P01": "busy",
     "55P03": "busy",
+    "57014": "busy",
     "53300": "busy",
     # no connection, or the server is going down or coming up
     "57P01": "outcome_unknown",
     "57P02": "outcome_unknown",
     "57P03": "unavailable",
-    "57014": "outcome_unknown",
     "25006": "unavailable",
     "53100": "unavailable",
 }

@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import health
 from app.audit import routes as audit
+from app.body_limit import BodyLimit
 from app.bookings import routes as bookings
 from app.database import open_database
 from app.errors import install_error_handlers
@@ -21,10 +22,8 @@ from app.security import KeyRing
 from app.settings import Settings
 from app.slots import routes as slots
 
-MAX_BODY_SIZE = 64 * 1024
-
 DESCRIPTION = """\
-A headless booking backend. Slots are never oversold, whatever writes to the database; every change is on record.
+A headless booking backend. No slot is ever oversold, whatever writes to the database; every change is on record.
 
 * Writes take a bearer token: `holdfast keys create --scope frontend` (or `admin`). Reading what is free needs none.
 * Every booking has a `version`. Changing one takes `If-Match` with the ETag you read: nobody overwrites another.
@@ -52,7 +51,6 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
-        max_body_size=MAX_BODY_SIZE,
         generate_unique_id_function=_operation_id,
         redoc_url=None,
     )
@@ -60,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     for feature in (resources, slots, bookings, audit, jobs, health):
         app.include_router(feature.router)
     install_error_handlers(app)
+    app.add_middleware(BodyLimit)
     app.add_middleware(RequestId)
     if settings.cors_origins:
         app.add_middleware(

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIN_SECRET_LENGTH = 16
@@ -25,6 +25,10 @@ def _plain_identifier(name: str) -> str:
     return name
 
 
+def _split(text: object) -> object:
+    return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
+
+
 class Settings(BaseSettings):
     """Settings from the environment (and `.env`); every field is documented in `.env.example`."""
 
@@ -32,12 +36,12 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     db_schema: Annotated[str, AfterValidator(_plain_identifier)] = "holdfast"
-    db_pooler: Literal["session", "transaction"] = "session"
+    db_pooler: Literal["none", "transaction"] = "none"
     db_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
     data_dir: Path | None = None
     pg_bin: Path | None = None
     cron_secret: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"

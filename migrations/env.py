@@ -65,6 +65,7 @@ async def run_online() -> None:
     engine = make_engine()
     async with engine.begin() as guard, engine.connect() as connection:
         await guard.exec_driver_sql("SET LOCAL lock_timeout TO '10min'")
+        await guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
         await guard.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RUN_LOCK})")
         await connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {settings.db_schema}")
         await connection.commit()

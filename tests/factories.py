@@ -33,8 +33,8 @@ class Factory:
 
     async def resource(self, name: str = "Pitch", timezone: str = "UTC") -> UUID:
         """A resource."""
-        row = await self.conn.fetchrow("SELECT * FROM create_resource($1, $2, $3)", ACTOR, name, timezone)
-        return UUID(str(row["resource_id"]))
+        query = "SELECT resource_id FROM create_resource($1, $2, $3)"
+        return UUID(str(await self.conn.fetchval(query, ACTOR, name, timezone)))
 
     async def slot(
         self,
@@ -71,8 +71,21 @@ class Factory:
 async def create_booking(conn: asyncpg.Connection, slot_id: UUID, **overrides: Any) -> asyncpg.Record:
     """Call create_booking_safe by name, on whichever connection a test races with."""
     arguments = {"p_actor": ACTOR, "p_slot_id": slot_id, "p_customer": '{"ref": "ann"}'} | overrides
+    return await _one_row(conn, "create_booking_safe", arguments)
+
+
+async def change_booking(
+    conn: asyncpg.Connection, function: str, booking_id: UUID, version: int, **overrides: Any
+) -> asyncpg.Record:
+    """Call a function that changes one booking, such as cancel_booking."""
+    arguments = {"p_actor": ACTOR, "p_booking_id": booking_id, "p_version": version} | overrides
+    return await _one_row(conn, function, arguments)
+
+
+async def _one_row(conn: asyncpg.Connection, function: str, arguments: dict[str, Any]) -> asyncpg.Record:
     named = ", ".join(f"{name} => ${n}" for n, name in enumerate(arguments, start=1))
-    return await conn.fetchrow(f"SELECT * FROM create_booking_safe({named})", *arguments.values())
+    (row,) = await conn.fetch(f"SELECT * FROM {function}({named})", *arguments.values())
+    return row
 
 
 INSERT_BOOKING = """

@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from asyncpg import Record
 
-from app.bookings.schemas import BookingCancel, BookingCreate, Status
+from app.bookings.schemas import BookingCreate, BookingPayment, BookingReschedule, Reason, Status
 from app.conditions import fingerprint
 from app.database import Database
 from app.security import Actor
+
+# the SQL functions that change one booking; each takes its body's fields as arguments
+Change = Literal["cancel_booking", "confirm_booking", "mark_no_show", "record_payment", "reschedule_booking"]
+
+
+class Target(NamedTuple):
+    """Which booking a change is for, as the caller last saw it."""
+
+    booking_id: UUID
+    version: int
+    idempotency_key: str | None
 
 
 async def create_booking(db: Database, actor: Actor, body: BookingCreate, idempotency_key: str | None) -> Record:
@@ -31,18 +42,22 @@ async def create_booking(db: Database, actor: Actor, body: BookingCreate, idempo
     )
 
 
-async def cancel_booking(
-    db: Database, actor: Actor, booking_id: UUID, version: int, body: BookingCancel, idempotency_key: str | None
+async def change_booking(
+    db: Database, change: Change, actor: Actor, target: Target, body: Reason | BookingReschedule | BookingPayment
 ) -> Record:
-    """The cancelled booking. Raises booking_not_found, version_conflict, invalid_transition, idempotency_conflict."""
+    """The booking after `change`, or as this key answered before: `booking_id, booking_version, body, replayed`.
+
+    Raises booking_not_found, version_conflict, invalid_transition, idempotency_conflict, and what the change itself
+    refuses: hold_expired, too_early, or what create_booking raises of a slot.
+    """
     return await db.call_row(
-        "cancel_booking",
+        change,
         p_actor=actor.json(),
-        p_booking_id=booking_id,
-        p_version=version,
-        p_reason=body.reason,
-        p_idempotency_key=idempotency_key,
-        p_request_hash=fingerprint(body, booking_id, version),
+        p_booking_id=target.booking_id,
+        p_version=target.version,
+        p_idempotency_key=target.idempotency_key,
+        p_request_hash=fingerprint(body, target.booking_id, target.version),
+        **{f"p_{name}": value for name, value in body},
     )
 
 

@@ -4,20 +4,35 @@ from typing import Annotated
 from uuid import UUID
 
 from asyncpg import Record
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from app.bookings import queries
-from app.bookings.schemas import Booking, BookingCancel, BookingCreate, BookingPage, Status
+from app.bookings.schemas import (
+    Booking,
+    BookingCreate,
+    BookingPage,
+    BookingPayment,
+    BookingReschedule,
+    Reason,
+    Status,
+)
 from app.conditions import IdempotencyKey, IfMatch
 from app.database import Db
 from app.errors import problems
 from app.responses import DatabaseJson
 from app.schemas import Instant, Name
-from app.security import FrontendActor
+from app.security import AdminActor, FrontendActor
 
 router = APIRouter(prefix="/v1/bookings", tags=["bookings"])
 
 REPLAYED = {"Idempotent-Replayed": "true"}
+
+
+async def _target(booking_id: UUID, version: IfMatch, idempotency_key: IdempotencyKey) -> queries.Target:
+    return queries.Target(booking_id, version, idempotency_key)
+
+
+Target = Annotated[queries.Target, Depends(_target)]
 
 
 @router.post(
@@ -48,7 +63,7 @@ async def create_booking(
     Send an `Idempotency-Key` and repeat the request as often as you need: one booking comes of it, and one answer.
     """
     row = await queries.create_booking(db, actor, body, idempotency_key)
-    return _one_booking(row, status_code=201, location=True, replayed=row["replayed"])
+    return _one_booking(row, status_code=201, location=True)
 
 
 @router.get(
@@ -95,40 +110,89 @@ async def get_booking(booking_id: UUID, db: Db, _actor: FrontendActor) -> Databa
     return _one_booking(await queries.get_booking(db, booking_id))
 
 
+_CHANGE_REFUSALS = (
+    "unauthorized",
+    "forbidden",
+    "booking_not_found",
+    "version_conflict",
+    "precondition_required",
+    "invalid_transition",
+    "idempotency_conflict",
+    "validation",
+    "busy",
+    "outcome_unknown",
+)
+
+
 @router.post(
     "/{booking_id}/cancel",
     response_model=Booking,
     summary="Cancel a booking",
+    responses=problems(*_CHANGE_REFUSALS),
+)
+async def cancel_booking(target: Target, db: Db, actor: FrontendActor, body: Reason | None = None) -> DatabaseJson:
+    """Give the place back. Cancelling is final, and the booking stays on record."""
+    return _one_booking(await queries.change_booking(db, "cancel_booking", actor, target, body or Reason()))
+
+
+@router.post(
+    "/{booking_id}/reschedule",
+    response_model=Booking,
+    summary="Move a booking to another slot",
     responses=problems(
-        "unauthorized",
-        "forbidden",
-        "booking_not_found",
-        "version_conflict",
-        "precondition_required",
-        "invalid_transition",
-        "idempotency_conflict",
-        "validation",
-        "busy",
-        "outcome_unknown",
+        *_CHANGE_REFUSALS,
+        "slot_not_found",
+        "slot_full",
+        "insufficient_units",
+        "slot_closed",
+        "slot_in_past",
+        "hold_expired",
     ),
 )
-async def cancel_booking(
-    booking_id: UUID,
-    version: IfMatch,
-    idempotency_key: IdempotencyKey,
-    db: Db,
-    actor: FrontendActor,
-    body: BookingCancel | None = None,
-) -> DatabaseJson:
-    """Give the place back. Cancelling is final, and the booking stays on record."""
-    row = await queries.cancel_booking(db, actor, booking_id, version, body or BookingCancel(), idempotency_key)
-    return _one_booking(row, replayed=row["replayed"])
+async def reschedule_booking(target: Target, db: Db, actor: FrontendActor, body: BookingReschedule) -> DatabaseJson:
+    """Take a place in another slot and give back this one, in one step: same id, same reference, or nothing changes."""
+    return _one_booking(await queries.change_booking(db, "reschedule_booking", actor, target, body))
 
 
-def _one_booking(
-    row: Record, *, status_code: int = 200, location: bool = False, replayed: bool = False
-) -> DatabaseJson:
+@router.post(
+    "/{booking_id}/payment",
+    response_model=Booking,
+    summary="Record a payment",
+    responses=problems(*_CHANGE_REFUSALS, "hold_expired"),
+)
+async def record_payment(target: Target, db: Db, actor: FrontendActor, body: BookingPayment) -> DatabaseJson:
+    """Put on record what the payment came to: `paid` confirms a hold, `failed` ends it, `refunded` follows `paid`.
+
+    Money that comes after the hold ended takes the place again if it is free; if not, the answer is `hold_expired`,
+    and the money is to go back.
+    """
+    return _one_booking(await queries.change_booking(db, "record_payment", actor, target, body))
+
+
+@router.post(
+    "/{booking_id}/confirm",
+    response_model=Booking,
+    summary="Confirm a hold by hand",
+    responses=problems(*_CHANGE_REFUSALS, "hold_expired"),
+)
+async def confirm_booking(target: Target, db: Db, actor: AdminActor, body: Reason | None = None) -> DatabaseJson:
+    """Confirm a pending booking, paid or not."""
+    return _one_booking(await queries.change_booking(db, "confirm_booking", actor, target, body or Reason()))
+
+
+@router.post(
+    "/{booking_id}/no-show",
+    response_model=Booking,
+    summary="Mark a no-show",
+    responses=problems(*_CHANGE_REFUSALS, "too_early"),
+)
+async def mark_no_show(target: Target, db: Db, actor: AdminActor, body: Reason | None = None) -> DatabaseJson:
+    """Put on record that nobody came, once the slot has begun."""
+    return _one_booking(await queries.change_booking(db, "mark_no_show", actor, target, body or Reason()))
+
+
+def _one_booking(row: Record, *, status_code: int = 200, location: bool = False) -> DatabaseJson:
     headers = {"Location": f"/v1/bookings/{row['booking_id']}"} if location else {}
-    if replayed:
+    if row.get("replayed"):
         headers |= REPLAYED
     return DatabaseJson(row["body"], status_code=status_code, version=row["booking_version"], headers=headers)

@@ -40,10 +40,22 @@ class BookingCreate(Input):
     metadata: Annotated[Metadata, Field(default_factory=dict)]
 
 
-class BookingCancel(Input):
+class Reason(Input):
     """Why, for the record."""
 
     reason: Text | None = None
+
+
+class BookingReschedule(Input):
+    """Where to."""
+
+    slot_id: UUID
+
+
+class BookingPayment(Input):
+    """What the payment came to."""
+
+    payment_status: Literal["paid", "failed", "refunded"]
 
 
 class Booking(BaseModel):

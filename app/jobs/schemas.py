@@ -14,7 +14,7 @@ class RunReport(BaseModel):
     discarded: int = 0
     released: int = 0
     rescued: int = 0
-    remaining_due: int = Field(description="Jobs still due when the run ended.")
-    oldest_due_age_ms: int = Field(description="How long the oldest of them has waited.")
+    remaining_due: int | None = Field(description="Jobs still due when the run ended; null if counting took too long.")
+    oldest_due_age_ms: int | None = Field(description="How long the oldest of them has waited.")
     elapsed_ms: int
     budget_exhausted: bool = Field(description="Whether the run ended for lack of time, not of work.")

@@ -26,7 +26,6 @@ LONGEST_RANGE = timedelta(days=92)
     response_model=SlotsCreated,
     summary="Add slots by hand",
     responses=problems("unauthorized", "forbidden", "resource_not_found", "validation", "too_large"),
-    max_body_size=1024 * 1024,
 )
 async def add_slots(resource_id: UUID, body: SlotsCreate, db: Db, actor: AdminActor) -> DatabaseJson:
     """Add up to 1000 slots. A slot with the same times is kept as it is, so the call may be repeated."""

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # One booking from an empty calendar to its audit trail, with curl, sed and python3 -m json.tool.
 #
-#   URL=http://127.0.0.1:8000 ADMIN_KEY=hf_... examples/curl/book.sh
+#   URL=http://127.0.0.1:8000 KEY=hf_... examples/curl/book.sh
 #
 # `holdfast demo` prints both. Each run adds a resource of its own, so run it as often as you like.
 set -euo pipefail
 
 URL=${URL:-http://127.0.0.1:8000}
-: "${ADMIN_KEY:?set it to a key of scope admin: holdfast keys create --scope admin}"
+: "${KEY:?set it to a key of scope admin: holdfast keys create --scope admin}"
 
 headers=$(mktemp)
 trap 'rm -f "$headers"' EXIT
@@ -16,7 +16,7 @@ trap 'rm -f "$headers"' EXIT
 call() {
   local answer
   answer=$(curl --silent --show-error --fail-with-body --dump-header "$headers" \
-    --header "Authorization: Bearer $ADMIN_KEY" --header 'Content-Type: application/json' "$@") || {
+    --header "Authorization: Bearer $KEY" --header 'Content-Type: application/json' "$@") || {
     printf '%s\n' "$answer" >&2
     return 1
   }

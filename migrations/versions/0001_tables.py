@@ -200,7 +200,9 @@ TRANSITIONS = """
     INSERT INTO booking_transitions (from_status, to_status) VALUES
       ('pending', 'confirmed'), ('pending', 'cancelled'), ('pending', 'expired'), ('pending', 'failed'),
       ('confirmed', 'completed'), ('confirmed', 'cancelled'), ('confirmed', 'no_show'),
-      ('completed', 'no_show'), ('completed', 'cancelled')
+      ('completed', 'no_show'), ('completed', 'cancelled'),
+      -- money that comes after a hold ended may still confirm it
+      ('expired', 'confirmed')
 """
 
 

@@ -1,4 +1,4 @@
--- Promises: a short reference a person can read out, unlike its neighbours, and never the same for two numbers below 2^35.
+-- Promises: a short reference a person can read out, unlike its neighbours; never the same for two numbers below 2^35.
 -- Called by the default of bookings.reference. Multiplying by an odd number permutes the residues of a power of two,
 -- so uniqueness comes from the sequence and needs no retry. A reference names a booking; it is not a secret.
 CREATE OR REPLACE FUNCTION booking_reference(p_number bigint)

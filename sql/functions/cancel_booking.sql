@@ -20,29 +20,22 @@ BEGIN
   PERFORM set_config('holdfast.actor', (p_actor || jsonb_build_object('reason', p_reason))::text, true);
   v_booking := lock_booking(p_booking_id);
 
-  IF p_idempotency_key IS NOT NULL THEN
-    body := replay_request(p_actor ->> 'id', 'cancel_booking', p_idempotency_key, p_request_hash);
-    IF body IS NOT NULL THEN
-      RETURN QUERY SELECT (body ->> 'id')::uuid, (body ->> 'version')::integer, body, true;
-      RETURN;
-    END IF;
-  END IF;
+  body := replay_request(p_actor ->> 'id', 'cancel_booking', p_idempotency_key, p_request_hash);
+  replayed := body IS NOT NULL;
+  IF NOT replayed THEN
+    PERFORM require_version(v_booking, p_version);
+    PERFORM require_transition(p_booking_id, v_booking.status, 'cancelled');
 
-  IF v_booking.version <> p_version THEN
-    RAISE EXCEPTION 'version_conflict' USING ERRCODE = 'SB006',
-      DETAIL = json_build_object('booking_id', p_booking_id, 'current_version', v_booking.version);
-  END IF;
-  PERFORM require_transition(p_booking_id, v_booking.status, 'cancelled');
-
-  UPDATE bookings b
-  SET status = 'cancelled', updated_at = p_now
-  WHERE b.id = p_booking_id
-  RETURNING * INTO v_booking;
-
-  body := booking_json(v_booking, (SELECT c.ref FROM customers c WHERE c.id = v_booking.customer_id));
-  IF p_idempotency_key IS NOT NULL THEN
+    UPDATE bookings b
+    SET status = 'cancelled', expires_at = NULL, updated_at = p_now
+    WHERE b.id = p_booking_id
+    RETURNING * INTO v_booking;
+    body := booking_json(v_booking, (SELECT c.ref FROM customers c WHERE c.id = v_booking.customer_id));
     PERFORM remember_request(p_actor ->> 'id', 'cancel_booking', p_idempotency_key, p_request_hash, body, p_now);
   END IF;
-  RETURN QUERY SELECT v_booking.id, v_booking.version, body, false;
+
+  booking_id := body ->> 'id';
+  booking_version := body ->> 'version';
+  RETURN NEXT;
 END
 $$

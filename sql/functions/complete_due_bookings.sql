@@ -1,6 +1,6 @@
 -- Promises: confirmed bookings whose end has passed become completed, each once, however many callers run at once.
 -- Called by the job processor. Picks by job, oldest first; the jobs settle by trigger in the same transaction.
--- Locks: bookings and their jobs, both SKIP LOCKED, so that it never waits for a customer nor makes one wait.
+-- Locks: bookings and their jobs, both SKIP LOCKED: it never waits for a customer.
 CREATE OR REPLACE FUNCTION complete_due_bookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
 RETURNS integer
 LANGUAGE plpgsql

@@ -1,5 +1,5 @@
 -- Promises: how many jobs are due, and for how long the oldest has waited, in milliseconds.
--- Called by the job processor and by readiness. Names the job types so that the index skips what lies in the future.
+-- Called by the job processor and `holdfast doctor`. Names the job types so that the index skips what lies in the future.
 CREATE OR REPLACE FUNCTION due_jobs(p_now timestamptz DEFAULT now())
 RETURNS TABLE (remaining_due bigint, oldest_due_age_ms bigint)
 LANGUAGE sql

@@ -1,5 +1,5 @@
 -- Promises: holds whose time is over become expired and free their places, each once.
--- Called by the job processor. Locks: slots by id, then bookings and jobs, all SKIP LOCKED: what is busy comes next run.
+-- Called by the job processor. Locks: slots, bookings and jobs, all SKIP LOCKED: what is busy comes next run.
 CREATE OR REPLACE FUNCTION expire_due_bookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
 RETURNS integer
 LANGUAGE plpgsql

@@ -39,9 +39,7 @@ BEGIN
     v_row.external_id, v_slot.resource_id, v_slot.id, v_slot.starts_at, v_slot.ends_at,
     upsert_customer(v_row.customer, p_now), v_row.units, v_row.payment_method, v_row.payment_status,
     v_row.status,
-    CASE v_row.status WHEN 'pending' THEN
-      (SELECT p_now + make_interval(mins => r.hold_minutes) FROM resources r WHERE r.id = v_slot.resource_id)
-    END,
+    CASE v_row.status WHEN 'pending' THEN hold_until(v_slot.resource_id, p_now) END,
     p_now, p_now, p_now
   );
   RETURN 'created';

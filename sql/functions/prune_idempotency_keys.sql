@@ -1,6 +1,8 @@
 -- Promises: idempotency keys older than p_keep are forgotten, at most p_limit a call.
 -- Called by the job processor. Locks: the keys it removes, SKIP LOCKED.
-CREATE OR REPLACE FUNCTION prune_idempotency_keys(p_limit integer, p_keep interval DEFAULT '72 hours', p_now timestamptz DEFAULT now())
+CREATE OR REPLACE FUNCTION prune_idempotency_keys(
+  p_limit integer, p_keep interval DEFAULT '72 hours', p_now timestamptz DEFAULT now()
+)
 RETURNS integer
 LANGUAGE plpgsql
 SET search_path FROM CURRENT

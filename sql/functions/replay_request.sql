@@ -1,4 +1,4 @@
--- Promises: the stored answer of an earlier request with this idempotency key, or NULL when the key is new.
+-- Promises: the stored answer of an earlier request with this idempotency key; NULL where the key is new or absent.
 -- Called by write functions AFTER they have locked their first row: twins of one request queue there, so the second
 -- sees the first one's answer, and the lock makes the replay's commit wait for what it repeats to be durable.
 -- Raises: SB010 idempotency_conflict (the key was used for a request with another body).
@@ -10,6 +10,10 @@ AS $$
 DECLARE
   v_request idempotency_keys;
 BEGIN
+  IF p_key IS NULL THEN
+    RETURN NULL;
+  END IF;
+
   SELECT * INTO v_request
   FROM idempotency_keys k
   WHERE k.principal = p_principal AND k.operation = p_operation AND k.key = p_key;

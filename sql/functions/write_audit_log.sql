@@ -16,7 +16,7 @@ DECLARE
   v_hidden_changes text[];
 BEGIN
   IF TG_NARGS > 1 THEN
-    v_hidden_changes := ARRAY(SELECT h FROM unnest(v_hidden) h WHERE v_old -> h IS DISTINCT FROM v_new -> h);
+    v_hidden_changes := ARRAY(SELECT h FROM unnest(v_hidden) h WHERE v_old ->> h IS DISTINCT FROM v_new ->> h);
     v_old := v_old - v_hidden;
     v_new := v_new - v_hidden;
   END IF;

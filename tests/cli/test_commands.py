@@ -30,7 +30,7 @@ async def test_keys_create_prints_the_key_alone(dsn: str, conn: asyncpg.Connecti
     key = done.stdout.strip()
     assert key.startswith("hf_")
     assert done.stdout == f"{key}\n"
-    stored = await conn.fetchrow("SELECT * FROM api_keys")
+    (stored,) = await conn.fetch("SELECT * FROM api_keys")
     assert (stored["name"], stored["scopes"]) == ("web shop", ["frontend"])
     assert key not in str(dict(stored))
 

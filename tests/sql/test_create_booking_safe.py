@@ -5,9 +5,9 @@ from datetime import timedelta
 from uuid import uuid4
 
 import asyncpg
-import pytest
 
 from tests.factories import TOMORROW, Factory, create_booking
+from tests.sql.support import occupancy, refused
 
 
 async def test_a_booking_takes_one_place_and_its_units(make: Factory, conn: asyncpg.Connection) -> None:
@@ -17,18 +17,17 @@ async def test_a_booking_takes_one_place_and_its_units(make: Factory, conn: asyn
 
     body = json.loads(row["body"])
     assert (body["status"], body["units"], body["version"]) == ("confirmed", 4, 1)
-    assert tuple(await conn.fetchrow("SELECT booked_bookings, booked_units FROM slots")) == (1, 4)
+    assert await occupancy(conn, slot_id) == (1, 4)
 
 
 async def test_a_full_slot_refuses_and_leaves_nothing_behind(make: Factory, conn: asyncpg.Connection) -> None:
     slot_id = await make.slot(max_bookings=1)
     await make.booking(slot_id)
 
-    with pytest.raises(asyncpg.PostgresError, match="slot_full") as refusal:
+    with refused("SB002", "slot_full") as refusal:
         await create_booking(conn, slot_id, p_customer='{"ref": "newcomer"}')
 
-    assert refusal.value.sqlstate == "SB002"
-    assert json.loads(refusal.value.detail)["remaining_bookings"] == 0
+    assert refusal.detail["remaining_bookings"] == 0
     assert await conn.fetchval("SELECT count(*) FROM customers WHERE ref = 'newcomer'") == 0
 
 
@@ -36,24 +35,24 @@ async def test_more_units_than_are_left_are_refused_with_how_many_are(make: Fact
     slot_id = await make.slot(max_bookings=9, max_units=5)
     await make.booking(slot_id, p_units=3)
 
-    with pytest.raises(asyncpg.PostgresError, match="insufficient_units") as refusal:
+    with refused("SB008", "insufficient_units") as refusal:
         await create_booking(conn, slot_id, p_units=3)
 
-    assert json.loads(refusal.value.detail)["remaining_units"] == 2
+    assert refusal.detail["remaining_units"] == 2
 
 
 async def test_units_used_up_mean_full(make: Factory, conn: asyncpg.Connection) -> None:
     slot_id = await make.slot(max_bookings=9, max_units=5)
     await make.booking(slot_id, p_units=5)
 
-    with pytest.raises(asyncpg.PostgresError, match="slot_full"):
+    with refused("SB002", "slot_full"):
         await create_booking(conn, slot_id)
 
 
 async def test_a_slot_that_has_begun_is_refused(make: Factory, conn: asyncpg.Connection) -> None:
     slot_id = await make.slot(starts_at=TOMORROW)
 
-    with pytest.raises(asyncpg.PostgresError, match="slot_in_past"):
+    with refused("SB004", "slot_in_past"):
         await create_booking(conn, slot_id, p_now=TOMORROW)
 
     await create_booking(conn, slot_id, p_now=TOMORROW - timedelta(microseconds=1))
@@ -63,12 +62,12 @@ async def test_a_legacy_slot_is_closed_to_newcomers(make: Factory, conn: asyncpg
     slot_id = await make.slot()
     await conn.execute("UPDATE slots SET is_legacy = true")
 
-    with pytest.raises(asyncpg.PostgresError, match="slot_closed"):
+    with refused("SB003", "slot_closed"):
         await create_booking(conn, slot_id)
 
 
 async def test_an_unknown_slot_is_not_found(conn: asyncpg.Connection) -> None:
-    with pytest.raises(asyncpg.PostgresError, match="slot_not_found"):
+    with refused("SB001", "slot_not_found"):
         await create_booking(conn, uuid4())
 
 
@@ -79,7 +78,7 @@ async def test_pay_now_holds_the_place_until_it_expires(make: Factory, conn: asy
     held = json.loads((await create_booking(conn, slot_id, p_payment_method="pay_now", p_now=now))["body"])
     assert held["status"] == "pending"
 
-    with pytest.raises(asyncpg.PostgresError, match="slot_full"):
+    with refused("SB002", "slot_full"):
         await create_booking(conn, slot_id, p_now=now + timedelta(minutes=14))
     await create_booking(conn, slot_id, p_now=now + timedelta(minutes=15))
     assert await conn.fetchval("SELECT status FROM bookings WHERE id = $1", held["id"]) == "expired"
