@@ -38,8 +38,13 @@ async def _key(
         ),
     ] = None,
 ) -> str | None:
+    if idempotency_key is None:
+        return None
     # the draft standard quotes the value, most clients do not: both mean the same key
-    return idempotency_key.strip('"') if idempotency_key else None
+    key = idempotency_key.strip('"')
+    if not key:
+        raise Problem("validation", "Idempotency-Key is empty")
+    return key
 
 
 IfMatch = Annotated[int, Depends(_version)]

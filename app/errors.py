@@ -99,6 +99,7 @@ SQLSTATES: dict[str, str] = {
     "57P02": "outcome_unknown",
     "57P03": "unavailable",
     "25006": "unavailable",
+    "55000": "unavailable",
     "53100": "unavailable",
 }
 

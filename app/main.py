@@ -53,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.settings = settings
     for feature in (resources, slots, bookings, audit, jobs, health):

@@ -1,5 +1,6 @@
 """The value types that several features share."""
 
+import json
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any
@@ -12,7 +13,30 @@ _NO_NUL = r"^[^\x00]*$"
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_NO_NUL)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000, pattern=_NO_NUL)]
-Metadata = Annotated[dict[str, Any], Field(description="Anything of yours; stored and answered as it is.")]
+MAX_DEPTH = 32
+
+
+def _depth(value: object) -> int:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if parts is None else 1 + max(map(_depth, parts), default=0)
+
+
+def _storable(metadata: dict[str, Any]) -> dict[str, Any]:
+    try:
+        if _depth(metadata) > MAX_DEPTH:
+            msg = f"must not be nested deeper than {MAX_DEPTH}"
+            raise ValueError(msg)
+        # Python reads NaN, infinities and lone surrogates from JSON; no other JSON reader would take them back
+        json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        msg = f"must not be nested deeper than {MAX_DEPTH}"
+        raise ValueError(msg) from None
+    return metadata
+
+
+Metadata = Annotated[
+    dict[str, Any], AfterValidator(_storable), Field(description="Anything of yours; stored and answered as it is.")
+]
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -22,12 +46,12 @@ def _in_range(instant: datetime) -> datetime:
     if not EARLIEST <= instant < LATEST:
         msg = "must lie between the years 2000 and 2200"
         raise ValueError(msg)
-    return instant
+    return instant.astimezone(UTC)
 
 
 @lru_cache
 def _timezones() -> frozenset[str]:
-    return frozenset(name for name in available_timezones() if name[0].isupper())
+    return frozenset(name for name in available_timezones() if name[0].isupper() and name != "Factory")
 
 
 def is_timezone(name: str) -> bool:

@@ -26,13 +26,13 @@ def _plain_identifier(name: str) -> str:
 
 
 def _split(text: object) -> object:
-    return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
 class Settings(BaseSettings):
     """Settings from the environment (and `.env`); every field is documented in `.env.example`."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
 
     database_url: SecretStr | None = None
     db_schema: Annotated[str, AfterValidator(_plain_identifier)] = "holdfast"

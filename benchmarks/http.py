@@ -8,7 +8,7 @@ from dataclasses import asdict
 from benchmarks.booking import Target
 from benchmarks.figures import Run
 from benchmarks.load import Order
-from benchmarks.plan import HTTP_CLIENTS
+from benchmarks.plan import CONNECTIONS
 from benchmarks.server import ROOT
 
 PATIENCE = 60
@@ -28,7 +28,7 @@ class Http:
         order = Order(
             port=self._port,
             api_key=self._api_key,
-            clients=HTTP_CLIENTS,
+            clients=CONNECTIONS,
             seconds=seconds,
             first_slot=target.first,
             slots=target.last - target.first + 1,

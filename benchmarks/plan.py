@@ -41,10 +41,8 @@ QUICK = Plan(
     due_slots=50,
 )
 
-# The API gets two processes, one a core of the machine our figures come from, and as many database connections in all
-# as pgbench gets. Its clients are twice as many: while one answer travels, the connection behind it serves the next.
-WORKERS = 2
+# Either side has so many requests under way, and as many database connections. The API divides them among its processes.
 CONNECTIONS = 16
+WORKERS = 2
 PGBENCH_THREADS = 2
-HTTP_CLIENTS = 32
 COMPLETION_BATCH = 500

@@ -21,14 +21,18 @@ def drop_statement(name: str, text: str) -> str:
     kind, object_name = name.split("/")
     if kind == "functions":
         return f"DROP FUNCTION IF EXISTS {object_name}"
-    table = re.search(r"\bON (\w+)\s+FOR EACH", text)
-    if table is None:
-        msg = f"{name}: no table found in the trigger's text"
-        raise ValueError(msg)
-    return f"DROP TRIGGER IF EXISTS {object_name} ON {table[1]}"
+    return f"DROP TRIGGER IF EXISTS {object_name} ON {_table(text)}"
 
 
 def signature(text: str) -> str:
-    """What CREATE OR REPLACE cannot change: the name, the arguments and the result, without layout."""
-    head = re.search(r"CREATE OR REPLACE (.+?)\bLANGUAGE\b", text, re.DOTALL)
-    return " ".join(head[1].split()) if head else ""
+    """What CREATE OR REPLACE cannot change: a function's arguments and result, a trigger's table."""
+    head = re.search(r"CREATE OR REPLACE FUNCTION (.+?)\bLANGUAGE\b", text, re.DOTALL)
+    return " ".join(head[1].split()) if head else _table(text)
+
+
+def _table(trigger: str) -> str:
+    table = re.search(r"\bON (\w+)\s+FOR EACH", trigger)
+    if table is None:
+        msg = f"no table found in the trigger: {trigger}"
+        raise ValueError(msg)
+    return table[1]

@@ -55,7 +55,7 @@ Target = Annotated[queries.Target, Depends(_target)]
     ),
 )
 async def create_booking(
-    body: BookingCreate, idempotency_key: IdempotencyKey, db: Db, actor: FrontendActor
+    actor: FrontendActor, body: BookingCreate, idempotency_key: IdempotencyKey, db: Db
 ) -> DatabaseJson:
     """Take a place in a slot, if it has one.
 
@@ -130,7 +130,7 @@ _CHANGE_REFUSALS = (
     summary="Cancel a booking",
     responses=problems(*_CHANGE_REFUSALS),
 )
-async def cancel_booking(target: Target, db: Db, actor: FrontendActor, body: Reason | None = None) -> DatabaseJson:
+async def cancel_booking(actor: FrontendActor, target: Target, db: Db, body: Reason | None = None) -> DatabaseJson:
     """Give the place back. Cancelling is final, and the booking stays on record."""
     return _one_booking(await queries.change_booking(db, "cancel_booking", actor, target, body or Reason()))
 
@@ -149,7 +149,7 @@ async def cancel_booking(target: Target, db: Db, actor: FrontendActor, body: Rea
         "hold_expired",
     ),
 )
-async def reschedule_booking(target: Target, db: Db, actor: FrontendActor, body: BookingReschedule) -> DatabaseJson:
+async def reschedule_booking(actor: FrontendActor, target: Target, db: Db, body: BookingReschedule) -> DatabaseJson:
     """Take a place in another slot and give back this one, in one step: same id, same reference, or nothing changes."""
     return _one_booking(await queries.change_booking(db, "reschedule_booking", actor, target, body))
 
@@ -160,7 +160,7 @@ async def reschedule_booking(target: Target, db: Db, actor: FrontendActor, body:
     summary="Record a payment",
     responses=problems(*_CHANGE_REFUSALS, "hold_expired"),
 )
-async def record_payment(target: Target, db: Db, actor: FrontendActor, body: BookingPayment) -> DatabaseJson:
+async def record_payment(actor: FrontendActor, target: Target, db: Db, body: BookingPayment) -> DatabaseJson:
     """Put on record what the payment came to: `paid` confirms a hold, `failed` ends it, `refunded` follows `paid`.
 
     Money that comes after the hold ended takes the place again if it is free; if not, the answer is `hold_expired`,
@@ -175,7 +175,7 @@ async def record_payment(target: Target, db: Db, actor: FrontendActor, body: Boo
     summary="Confirm a hold by hand",
     responses=problems(*_CHANGE_REFUSALS, "hold_expired"),
 )
-async def confirm_booking(target: Target, db: Db, actor: AdminActor, body: Reason | None = None) -> DatabaseJson:
+async def confirm_booking(actor: AdminActor, target: Target, db: Db, body: Reason | None = None) -> DatabaseJson:
     """Confirm a pending booking, paid or not."""
     return _one_booking(await queries.change_booking(db, "confirm_booking", actor, target, body or Reason()))
 
@@ -186,7 +186,7 @@ async def confirm_booking(target: Target, db: Db, actor: AdminActor, body: Reaso
     summary="Mark a no-show",
     responses=problems(*_CHANGE_REFUSALS, "too_early"),
 )
-async def mark_no_show(target: Target, db: Db, actor: AdminActor, body: Reason | None = None) -> DatabaseJson:
+async def mark_no_show(actor: AdminActor, target: Target, db: Db, body: Reason | None = None) -> DatabaseJson:
     """Put on record that nobody came, once the slot has begun."""
     return _one_booking(await queries.change_booking(db, "mark_no_show", actor, target, body or Reason()))
 

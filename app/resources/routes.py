@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/resources", tags=["resources"])
     summary="Add a resource",
     responses=problems("unauthorized", "forbidden", "validation"),
 )
-async def create_resource(body: ResourceCreate, db: Db, actor: AdminActor) -> DatabaseJson:
+async def create_resource(actor: AdminActor, body: ResourceCreate, db: Db) -> DatabaseJson:
     """Add something that can be booked. Its time zone decides what its local hours mean."""
     row = await queries.create_resource(db, actor, body)
     return DatabaseJson(
@@ -68,7 +68,7 @@ async def get_resource(resource_id: UUID, db: Db) -> DatabaseJson:
     ),
 )
 async def update_resource(
-    resource_id: UUID, body: ResourceUpdate, version: IfMatch, db: Db, actor: AdminActor
+    actor: AdminActor, resource_id: UUID, body: ResourceUpdate, version: IfMatch, db: Db
 ) -> DatabaseJson:
     """Change the given fields, if nobody else changed the resource since you read it (`If-Match`)."""
     row = await queries.update_resource(db, actor, resource_id, version, body)

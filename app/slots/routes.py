@@ -27,7 +27,7 @@ LONGEST_RANGE = timedelta(days=92)
     summary="Add slots by hand",
     responses=problems("unauthorized", "forbidden", "resource_not_found", "validation", "too_large"),
 )
-async def add_slots(resource_id: UUID, body: SlotsCreate, db: Db, actor: AdminActor) -> DatabaseJson:
+async def add_slots(actor: AdminActor, resource_id: UUID, body: SlotsCreate, db: Db) -> DatabaseJson:
     """Add up to 1000 slots. A slot with the same times is kept as it is, so the call may be repeated."""
     return DatabaseJson(await queries.add_slots(db, actor, resource_id, body), status_code=201)
 

@@ -952,7 +952,9 @@ STABLE PARALLEL SAFE
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-  RETURN encode(convert_to(extract(epoch FROM p_at) || ' ' || p_id, 'UTF8'), 'hex');
+  RETURN encode(
+    convert_to(to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || p_id, 'UTF8'), 'hex'
+  );
 END
 $$""",
     ),
@@ -1084,7 +1086,7 @@ AS $$
 DECLARE
   v_text text := convert_from(decode(p_cursor, 'hex'), 'UTF8');
 BEGIN
-  at := COALESCE(to_timestamp(split_part(v_text, ' ', 1)::double precision), '-infinity');
+  at := COALESCE(split_part(v_text, ' ', 1)::timestamptz, '-infinity');
   id := COALESCE(split_part(v_text, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
 END
 $$""",

@@ -6,6 +6,8 @@ STABLE PARALLEL SAFE
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-  RETURN encode(convert_to(extract(epoch FROM p_at) || ' ' || p_id, 'UTF8'), 'hex');
+  RETURN encode(
+    convert_to(to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || p_id, 'UTF8'), 'hex'
+  );
 END
 $$

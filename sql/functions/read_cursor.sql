@@ -8,7 +8,7 @@ AS $$
 DECLARE
   v_text text := convert_from(decode(p_cursor, 'hex'), 'UTF8');
 BEGIN
-  at := COALESCE(to_timestamp(split_part(v_text, ' ', 1)::double precision), '-infinity');
+  at := COALESCE(split_part(v_text, ' ', 1)::timestamptz, '-infinity');
   id := COALESCE(split_part(v_text, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
 END
 $$

@@ -118,12 +118,32 @@ async def test_the_log_tells_an_unexpected_error_by_its_request_id_and_holds_no_
     await unexpected(conn)
     async with live.client(await make_api_key(conn, "frontend")) as client:
         answer = await book(client, slot_id, customer=PERSONAL)
+    await live.wait_until_ready(starts=1)
 
     assert_problem(answer, 500, "internal")
     (line,) = [line for line in live.log.splitlines() if answer.headers["x-request-id"] in line]
     assert '"sqlstate": "23514"' in line
     assert '"constraint": "surprise"' in line
     assert not [value for value in PERSONAL.values() if value in live.log]
+
+
+async def test_the_log_holds_no_personal_data_when_our_own_code_breaks_over_it(
+    live: LiveServer, conn: asyncpg.Connection
+) -> None:
+    await conn.execute("DROP FUNCTION expire_due_bookings")
+    # where a number belongs, so that Python's own message repeats it
+    await conn.execute(
+        "CREATE FUNCTION expire_due_bookings(p_actor jsonb, p_limit integer) RETURNS text LANGUAGE sql AS "
+        f"$$ SELECT '{PERSONAL['email']}' $$"
+    )
+    async with live.client(await make_api_key(conn, "cron")) as client:
+        answer = await client.post("/cron/process-jobs")
+    # the server may log after it has answered, but not after its next answer
+    await live.wait_until_ready(starts=1)
+
+    assert_problem(answer, 500, "internal")
+    assert answer.headers["x-request-id"] in live.log
+    assert PERSONAL["email"] not in live.log
 
 
 async def test_the_log_holds_no_token_and_no_personal_data_of_requests_that_went_well(
@@ -133,6 +153,7 @@ async def test_the_log_holds_no_token_and_no_personal_data_of_requests_that_went
     async with live.client(key) as client:
         booked = await book(client, await make.slot(), customer=PERSONAL)
         await client.get("/v1/bookings", params={"customer_ref": "c-1"})
+    await live.wait_until_ready(starts=1)
 
     assert booked.status_code == 201
     assert not [value for value in (key, *PERSONAL.values()) if value in live.log]

@@ -15,8 +15,16 @@ from tests.conftest import CRON_SECRET, client_of, settings_for
 from tests.factories import ACTOR, make_api_key
 
 # Which tokens open an operation. What is not here is public: a new operation must choose.
-ADMIN = {"create_resource", "update_resource", "add_slots"}
-FRONTEND = {"create_booking", "list_bookings", "get_booking", "cancel_booking", "booking_history"}
+ADMIN = {"create_resource", "update_resource", "add_slots", "confirm_booking", "mark_no_show"}
+FRONTEND = {
+    "create_booking",
+    "list_bookings",
+    "get_booking",
+    "booking_history",
+    "cancel_booking",
+    "reschedule_booking",
+    "record_payment",
+}
 CRON = {"process_jobs", "process_jobs_by_get"}
 PUBLIC = {"list_resources", "get_resource", "available_slots", "healthz", "readyz"}
 OPENS = (

@@ -47,6 +47,8 @@ class Rival:
             p_payment_method=method,
             p_idempotency_key=f"k-{self.random.randrange(200)}",
             p_request_hash=self.random.randbytes(1),
+            # for some it is later: they find the holds of the others over, and take their places
+            p_now=TOMORROW - HOUR * self.random.choice([1, 10]),
         )
 
     async def hold(self) -> None:
@@ -90,6 +92,7 @@ async def test_random_traffic_neither_deadlocks_nor_miscounts(
     assert told.keys() <= EXPECTED | {"done"}, told
     assert told["done"] > ROUNDS
     assert told["SB002"] > 0
+    assert await conn.fetchval("SELECT count(*) FROM bookings WHERE status = 'expired'") > 0
     await assert_counters_equal_a_recount(conn)
     # a booking that is still to be completed or to expire has its job, any other has none
     assert (

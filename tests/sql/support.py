@@ -67,6 +67,12 @@ async def move(conn: asyncpg.Connection, booking_id: UUID, slot_id: UUID) -> Non
     )
 
 
+async def without_indexes(conn: asyncpg.Connection) -> None:
+    """Read tables in the order they lie in, so that an order comes from the query and not from its plan."""
+    for scan in ("indexscan", "indexonlyscan", "bitmapscan"):
+        await conn.execute(f"SET enable_{scan} TO off")
+
+
 class Refusal:
     """What a refused statement said."""
 

@@ -19,6 +19,7 @@ STEPS = {
     ("confirmed", "no_show"),
     ("completed", "no_show"),
     ("completed", "cancelled"),
+    ("expired", "confirmed"),
 }
 
 

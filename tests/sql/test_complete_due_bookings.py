@@ -7,7 +7,7 @@ import asyncpg
 
 from tests.conftest import Connect
 from tests.factories import SYSTEM, TOMORROW, Factory
-from tests.sql.support import TICK, call_value, cancel, jobs_of, occupancy, one, status_of
+from tests.sql.support import TICK, call_value, cancel, jobs_of, occupancy, one, status_of, without_indexes
 
 END = TOMORROW + timedelta(hours=1)
 LATER = TOMORROW + timedelta(days=2)
@@ -57,6 +57,7 @@ async def test_a_full_batch_takes_those_that_ended_first(make: Factory, conn: as
         await make.booking(await make.slot(starts_at=TOMORROW + timedelta(hours=hours))) for hours in (9, 1, 5)
     ]
 
+    await without_indexes(conn)
     assert await complete(conn, p_limit=2) == 2
 
     assert [await status_of(conn, b) for b in (early, middle, late)] == ["completed", "completed", "confirmed"]
@@ -115,3 +116,15 @@ async def test_a_job_that_is_due_too_early_completes_nothing(make: Factory, conn
 
     assert await complete(conn, p_now=END - TICK) == 0
     assert await status_of(conn, booking_id) == "confirmed"
+
+
+async def test_a_job_whose_booking_went_elsewhere_stands_in_nobodys_way(
+    make: Factory, conn: asyncpg.Connection
+) -> None:
+    gone, due = await make.booking(), await make.booking()
+    await cancel(conn, gone)
+    await conn.execute("UPDATE jobs SET status = 'pending', processed_at = NULL")
+
+    assert await complete(conn) == 1
+
+    assert [await status_of(conn, gone), await status_of(conn, due)] == ["cancelled", "completed"]

@@ -8,7 +8,7 @@ import asyncpg
 
 from tests.conftest import Connect
 from tests.factories import SYSTEM, TOMORROW, Factory
-from tests.sql.support import TICK, call_value, jobs_of, occupancy, one, status_of
+from tests.sql.support import TICK, call_value, cancel, jobs_of, occupancy, one, status_of, without_indexes
 
 START = TOMORROW + timedelta(days=1)
 HELD_AT = TOMORROW
@@ -68,6 +68,7 @@ async def test_a_hold_that_was_prolonged_lapses_later(make: Factory, conn: async
 async def test_a_full_batch_takes_those_that_lapsed_first(make: Factory, conn: asyncpg.Connection) -> None:
     late, early = await hold(make, p_now=HELD_AT), await hold(make, p_now=HELD_AT - timedelta(minutes=1))
 
+    await without_indexes(conn)
     assert await expire(conn, p_limit=1) == 1
 
     assert [await status_of(conn, early), await status_of(conn, late)] == ["expired", "pending"]
@@ -118,3 +119,15 @@ async def test_a_job_that_is_due_too_early_expires_nothing(make: Factory, conn: 
 
     assert await expire(conn, p_now=LAPSES_AT - TICK) == 0
     assert await status_of(conn, booking_id) == "pending"
+
+
+async def test_a_job_whose_booking_went_elsewhere_stands_in_nobodys_way(
+    make: Factory, conn: asyncpg.Connection
+) -> None:
+    gone, due = await hold(make), await hold(make)
+    await cancel(conn, gone)
+    await conn.execute("UPDATE jobs SET status = 'pending', processed_at = NULL")
+
+    assert await expire(conn) == 1
+
+    assert [await status_of(conn, gone), await status_of(conn, due)] == ["cancelled", "expired"]

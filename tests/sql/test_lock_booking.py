@@ -7,7 +7,7 @@ import asyncpg
 from tests.concurrency.rivals import until_waiting
 from tests.conftest import Connect
 from tests.factories import Factory
-from tests.sql.support import NOBODY, call, cancel, move, refused
+from tests.sql.support import NOBODY, call, move, refused
 
 
 async def test_an_unknown_booking_is_not_found(conn: asyncpg.Connection) -> None:
@@ -42,7 +42,7 @@ async def test_a_booking_that_moved_meanwhile_is_a_version_conflict(
     async with mover.transaction():
         await mover.execute("SELECT FROM slots ORDER BY id FOR NO KEY UPDATE")
         await move(mover, booking_id, other_id)
-        waiting = asyncio.create_task(cancel(rival, booking_id))
+        waiting = asyncio.create_task(call(rival, "lock_booking", p_booking_id=booking_id))
         await until_waiting(conn, 1)
 
     with refused("SB006", "version_conflict") as refusal:

@@ -18,9 +18,12 @@ async def upsert(conn: asyncpg.Connection, **customer: str) -> UUID:
 async def test_what_is_given_replaces_and_what_is_absent_stays(conn: asyncpg.Connection) -> None:
     first = await upsert(conn, ref="ann", name="Ann", email="ann@example.com")
     again = await upsert(conn, ref="ann", email="new@example.com", phone="+30 1")
-
-    assert first == again
     assert await one(conn, ALL) == ("ann", "Ann", "new@example.com", "+30 1")
+
+    once_more = await upsert(conn, ref="ann", name="Anna")
+    assert await one(conn, ALL) == ("ann", "Anna", "new@example.com", "+30 1")
+
+    assert first == again == once_more
 
 
 async def test_without_a_ref_everyone_is_somebody_new(conn: asyncpg.Connection) -> None:
