@@ -16,6 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
 
@@ -203,8 +205,35 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
     codes = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
     response = problem_response(request, Problem(codes.get(error.status_code, "internal")))
-    response.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(sorted(_methods_at(request)))
     return response
+
+
+def _methods_at(request: Request) -> set[str]:
+    """Every method that some route of this address answers; the framework names those of the first route alone."""
+    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in routes for method in getattr(route, "methods", None) or ()}
+
+
+class LastResort:
+    """ASGI middleware: an error that nobody foresaw is answered and logged as ours, and goes no further.
+
+    A handler for Exception would do the same and then let the server log the error's text, which may be personal.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            response = await _on_error(Request(scope), error)
+            await response(scope, receive, send)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -215,7 +244,10 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(asyncpg.PostgresError, _on_error)
     app.add_exception_handler(asyncpg.InterfaceError, _on_error)
     app.add_exception_handler(OSError, _on_error)  # TimeoutError is one of these
-    app.add_exception_handler(Exception, _on_error)
+
+
+# what any request with a body may meet
+UNREADABLE = ("bad_request", "too_large", "validation")
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:

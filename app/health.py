@@ -6,8 +6,9 @@ from pydantic import BaseModel, Field
 from app.database import Db
 from app.errors import Problem, problems
 from app.migrate import head_revision
+from app.openapi import operation_id
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], generate_unique_id_function=operation_id)
 
 
 class Health(BaseModel):

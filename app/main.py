@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app import health
@@ -13,9 +12,10 @@ from app.audit import routes as audit
 from app.body_limit import BodyLimit
 from app.bookings import routes as bookings
 from app.database import open_database
-from app.errors import install_error_handlers
+from app.errors import LastResort, install_error_handlers
 from app.jobs import routes as jobs
 from app.log import configure_logging
+from app.openapi import describe, include
 from app.request_id import RequestId
 from app.resources import routes as resources
 from app.security import KeyRing
@@ -51,14 +51,15 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
-        generate_unique_id_function=_operation_id,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.settings = settings
     for feature in (resources, slots, bookings, audit, jobs, health):
-        app.include_router(feature.router)
+        include(app, feature.router)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     install_error_handlers(app)
+    app.add_middleware(LastResort)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestId)
     if settings.cors_origins:
@@ -75,7 +76,3 @@ def create_app(settings: Settings) -> FastAPI:
 def app_from_environment() -> FastAPI:
     """What `uvicorn --factory app.main:app_from_environment` serves."""
     return create_app(Settings())
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name

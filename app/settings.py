@@ -32,7 +32,9 @@ def _split(text: object) -> object:
 class Settings(BaseSettings):
     """Settings from the environment (and `.env`); every field is documented in `.env.example`."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     database_url: SecretStr | None = None
     db_schema: Annotated[str, AfterValidator(_plain_identifier)] = "holdfast"

@@ -8,10 +8,11 @@ from app.audit import queries
 from app.audit.schemas import History
 from app.database import Db
 from app.errors import problems
+from app.openapi import operation_id
 from app.responses import DatabaseJson
 from app.security import FrontendActor
 
-router = APIRouter(prefix="/v1", tags=["audit"])
+router = APIRouter(prefix="/v1", tags=["audit"], generate_unique_id_function=operation_id)
 
 
 @router.get(

@@ -18,12 +18,13 @@ from app.bookings.schemas import (
 )
 from app.conditions import IdempotencyKey, IfMatch
 from app.database import Db
-from app.errors import problems
+from app.errors import UNREADABLE, problems
+from app.openapi import operation_id
 from app.responses import DatabaseJson
 from app.schemas import Instant, Name
 from app.security import AdminActor, FrontendActor
 
-router = APIRouter(prefix="/v1/bookings", tags=["bookings"])
+router = APIRouter(prefix="/v1/bookings", tags=["bookings"], generate_unique_id_function=operation_id)
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 
@@ -49,7 +50,7 @@ Target = Annotated[queries.Target, Depends(_target)]
         "slot_closed",
         "slot_in_past",
         "idempotency_conflict",
-        "validation",
+        *UNREADABLE,
         "busy",
         "outcome_unknown",
     ),
@@ -118,7 +119,7 @@ _CHANGE_REFUSALS = (
     "precondition_required",
     "invalid_transition",
     "idempotency_conflict",
-    "validation",
+    *UNREADABLE,
     "busy",
     "outcome_unknown",
 )

@@ -6,9 +6,10 @@ from app.database import Db
 from app.errors import problems
 from app.jobs.processor import process_jobs as run_jobs
 from app.jobs.schemas import RunReport
+from app.openapi import operation_id
 from app.security import CronActor
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], generate_unique_id_function=operation_id)
 
 
 async def process_jobs(db: Db, actor: CronActor) -> RunReport:

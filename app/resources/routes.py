@@ -7,13 +7,14 @@ from fastapi import APIRouter, Query
 
 from app.conditions import IfMatch
 from app.database import Db
-from app.errors import problems
+from app.errors import UNREADABLE, problems
+from app.openapi import operation_id
 from app.resources import queries
 from app.resources.schemas import Resource, ResourceCreate, ResourcePage, ResourceUpdate
 from app.responses import DatabaseJson
 from app.security import AdminActor
 
-router = APIRouter(prefix="/v1/resources", tags=["resources"])
+router = APIRouter(prefix="/v1/resources", tags=["resources"], generate_unique_id_function=operation_id)
 
 
 @router.post(
@@ -21,7 +22,7 @@ router = APIRouter(prefix="/v1/resources", tags=["resources"])
     status_code=201,
     response_model=Resource,
     summary="Add a resource",
-    responses=problems("unauthorized", "forbidden", "validation"),
+    responses=problems("unauthorized", "forbidden", *UNREADABLE),
 )
 async def create_resource(actor: AdminActor, body: ResourceCreate, db: Db) -> DatabaseJson:
     """Add something that can be booked. Its time zone decides what its local hours mean."""
@@ -64,7 +65,7 @@ async def get_resource(resource_id: UUID, db: Db) -> DatabaseJson:
     response_model=Resource,
     summary="Change a resource",
     responses=problems(
-        "unauthorized", "forbidden", "resource_not_found", "version_conflict", "precondition_required", "validation"
+        "unauthorized", "forbidden", "resource_not_found", "version_conflict", "precondition_required", *UNREADABLE
     ),
 )
 async def update_resource(

@@ -7,14 +7,15 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from app.database import Db
-from app.errors import Problem, problems
+from app.errors import UNREADABLE, Problem, problems
+from app.openapi import operation_id
 from app.responses import DatabaseJson
 from app.schemas import Instant, Timezone
 from app.security import AdminActor
 from app.slots import queries
 from app.slots.schemas import Availability, SlotsCreate, SlotsCreated
 
-router = APIRouter(prefix="/v1", tags=["slots"])
+router = APIRouter(prefix="/v1", tags=["slots"], generate_unique_id_function=operation_id)
 
 DEFAULT_RANGE = timedelta(days=7)
 LONGEST_RANGE = timedelta(days=92)
@@ -25,7 +26,7 @@ LONGEST_RANGE = timedelta(days=92)
     status_code=201,
     response_model=SlotsCreated,
     summary="Add slots by hand",
-    responses=problems("unauthorized", "forbidden", "resource_not_found", "validation", "too_large"),
+    responses=problems("unauthorized", "forbidden", "resource_not_found", *UNREADABLE),
 )
 async def add_slots(actor: AdminActor, resource_id: UUID, body: SlotsCreate, db: Db) -> DatabaseJson:
     """Add up to 1000 slots. A slot with the same times is kept as it is, so the call may be repeated."""

@@ -11,6 +11,7 @@ from tests.concurrency.rivals import (
     assert_counters_equal_a_recount,
     begin,
     connections,
+    held_slots,
     outcomes,
     until_waiting,
 )
@@ -96,7 +97,7 @@ async def test_a_customer_never_waits_for_a_sweep_that_passed_their_booking_by(
     await make.booking()
     sweeper = await connect()
 
-    async with conn.transaction(), sweeper.transaction():
+    async with conn.transaction(), sweeper.transaction(), asyncio.timeout(10):
         await conn.execute("SELECT FROM bookings WHERE id = $1 FOR UPDATE", booking_id)
         assert await complete(sweeper) == 1
 
@@ -170,6 +171,25 @@ async def test_a_newcomer_waits_for_the_sweep_that_frees_the_place(
         await until_waiting(observer, 1)
 
     assert json.loads((await booking)["body"])["status"] == "confirmed"
+    assert await state(conn, held) == ("expired", "processed")
+    await assert_counters_equal_a_recount(conn)
+
+
+async def test_the_owner_of_a_hold_and_the_newcomer_who_finds_it_over_never_block_each_other(
+    make: Factory, conn: asyncpg.Connection, connect: Connect
+) -> None:
+    slot_id, held = await hold(make)
+    newcomer, owner, observer = await connections(connect, 3)
+
+    # the newcomer gets the slot first and then wants the hold, which the owner must not have locked before the slot
+    async with held_slots(conn, slot_id):
+        booking = begin([create_booking(newcomer, slot_id, p_now=LATER)])
+        await until_waiting(observer, 1)
+        cancelling = begin([owner.fetchrow(CANCEL, ACTOR, held, 1)])
+        await until_waiting(observer, 2)
+
+    assert len((await outcomes(booking))[0]) == 1
+    assert (await outcomes(cancelling))[1] == ["SB006 version_conflict"]
     assert await state(conn, held) == ("expired", "processed")
     await assert_counters_equal_a_recount(conn)
 

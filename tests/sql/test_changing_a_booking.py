@@ -1,4 +1,4 @@
-"""What cancel_booking, confirm_booking, mark_no_show, record_payment and reschedule_booking have in common."""
+"""What cancel, confirm, no-show, payment and reschedule have in common: require_version before anything else."""
 
 import json
 from typing import Any

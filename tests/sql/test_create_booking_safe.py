@@ -1,4 +1,4 @@
-"""create_booking_safe: the rule that a slot is never oversold, and what it says when it refuses."""
+"""create_booking_safe, with lock_slot, place_booking and hold_until: no slot oversold, and a reason when refused."""
 
 import json
 from datetime import timedelta

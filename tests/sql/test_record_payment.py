@@ -1,4 +1,4 @@
-"""record_payment: where money leads a booking, and when it comes too late."""
+"""record_payment, with require_payment_step and require_place: where money leads, and when it comes too late."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""reschedule_booking: the new place first, then the old one back, or nothing at all."""
+"""reschedule_booking, with require_movable: the new place first, then the old one back, or nothing at all."""
 
 import json
 from datetime import timedelta
