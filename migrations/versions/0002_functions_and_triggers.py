@@ -341,8 +341,8 @@ BEGIN
     PERFORM remember_request(p_actor ->> 'id', 'cancel_booking', p_idempotency_key, p_request_hash, body, p_now);
   END IF;
 
-  booking_id := body ->> 'id';
-  booking_version := body ->> 'version';
+  booking_id := (body ->> 'id')::uuid;
+  booking_version := (body ->> 'version')::integer;
   RETURN NEXT;
 END
 $$""",
@@ -421,8 +421,8 @@ BEGIN
     PERFORM remember_request(p_actor ->> 'id', 'confirm_booking', p_idempotency_key, p_request_hash, body, p_now);
   END IF;
 
-  booking_id := body ->> 'id';
-  booking_version := body ->> 'version';
+  booking_id := (body ->> 'id')::uuid;
+  booking_version := (body ->> 'version')::integer;
   RETURN NEXT;
 END
 $$""",
@@ -490,8 +490,8 @@ BEGIN
     PERFORM remember_request(p_actor ->> 'id', 'create_booking', p_idempotency_key, p_request_hash, body, p_now);
   END IF;
 
-  booking_id := body ->> 'id';
-  booking_version := body ->> 'version';
+  booking_id := (body ->> 'id')::uuid;
+  booking_version := (body ->> 'version')::integer;
   RETURN NEXT;
 END
 $$""",
@@ -722,7 +722,7 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_row jsonb;
-  v_outcomes text[] := '{}';
+  v_outcomes text[] := ARRAY[]::text[];
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   FOR v_row IN SELECT jsonb_array_elements(p_rows) LOOP
@@ -1001,8 +1001,8 @@ BEGIN
     PERFORM remember_request(p_actor ->> 'id', 'mark_no_show', p_idempotency_key, p_request_hash, body, p_now);
   END IF;
 
-  booking_id := body ->> 'id';
-  booking_version := body ->> 'version';
+  booking_id := (body ->> 'id')::uuid;
+  booking_version := (body ->> 'version')::integer;
   RETURN NEXT;
 END
 $$""",
@@ -1144,8 +1144,8 @@ BEGIN
     PERFORM remember_request(p_actor ->> 'id', 'record_payment', p_idempotency_key, p_request_hash, body, p_now);
   END IF;
 
-  booking_id := body ->> 'id';
-  booking_version := body ->> 'version';
+  booking_id := (body ->> 'id')::uuid;
+  booking_version := (body ->> 'version')::integer;
   RETURN NEXT;
 END
 $$""",
@@ -1455,8 +1455,8 @@ BEGIN
     PERFORM remember_request(p_actor ->> 'id', 'reschedule_booking', p_idempotency_key, p_request_hash, body, p_now);
   END IF;
 
-  booking_id := body ->> 'id';
-  booking_version := body ->> 'version';
+  booking_id := (body ->> 'id')::uuid;
+  booking_version := (body ->> 'version')::integer;
   RETURN NEXT;
 END
 $$""",
@@ -1652,7 +1652,7 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   -- on a reused connection an unset setting reads '', not NULL
-  v_actor jsonb := NULLIF(current_setting('holdfast.actor', true), '');
+  v_actor jsonb := NULLIF(current_setting('holdfast.actor', true), '')::jsonb;
   v_old jsonb := to_jsonb(OLD);
   v_new jsonb := to_jsonb(NEW);
   v_action text := audit_action(v_old, v_new);

@@ -35,8 +35,8 @@ BEGIN
     PERFORM remember_request(p_actor ->> 'id', 'confirm_booking', p_idempotency_key, p_request_hash, body, p_now);
   END IF;
 
-  booking_id := body ->> 'id';
-  booking_version := body ->> 'version';
+  booking_id := (body ->> 'id')::uuid;
+  booking_version := (body ->> 'version')::integer;
   RETURN NEXT;
 END
 $$

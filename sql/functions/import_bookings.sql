@@ -7,7 +7,7 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_row jsonb;
-  v_outcomes text[] := '{}';
+  v_outcomes text[] := ARRAY[]::text[];
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   FOR v_row IN SELECT jsonb_array_elements(p_rows) LOOP

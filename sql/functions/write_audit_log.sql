@@ -8,7 +8,7 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   -- on a reused connection an unset setting reads '', not NULL
-  v_actor jsonb := NULLIF(current_setting('holdfast.actor', true), '');
+  v_actor jsonb := NULLIF(current_setting('holdfast.actor', true), '')::jsonb;
   v_old jsonb := to_jsonb(OLD);
   v_new jsonb := to_jsonb(NEW);
   v_action text := audit_action(v_old, v_new);

@@ -11,6 +11,10 @@ from tests.migrations.support import connected, definitions
 TREE = sqltree.current()
 FUNCTIONS = [name for name in TREE if name.startswith("functions/")]
 MAX_OPENING_LINES = 5
+# A trigger may read it: nobody hands it a time.
+CLOCK = re.compile(
+    r"\bnow\(\)|\b(clock|statement|transaction)_timestamp\b|\bCURRENT_(DATE|TIME)|\bLOCALTIME", re.IGNORECASE
+)
 
 
 def code(text: str) -> str:
@@ -82,11 +86,13 @@ def test_a_function_opens_with_what_it_promises(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_swallows_no_error_notifies_nobody_and_takes_the_time_as_it_is_given(name: str) -> None:
+def test_a_function_swallows_no_error_and_notifies_nobody(name: str) -> None:
     assert not re.search(r"\bWHEN\s+OTHERS\b|\bNOTIFY\b|pg_notify", code(TREE[name]), re.IGNORECASE)
-    assert not re.search(
-        r"\bnow\(\)|\bCURRENT_(DATE|TIME)|\bLOCALTIME|\bclock_timestamp\b|\bstatement_timestamp\b", body(TREE[name])
-    )
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if "RETURNS trigger" not in TREE[name]])
+def test_a_function_takes_the_time_as_it_is_given(name: str) -> None:
+    assert not CLOCK.search(body(TREE[name]))
 
 
 def test_the_rules_above_see_what_they_look_for() -> None:
