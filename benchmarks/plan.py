@@ -41,7 +41,8 @@ QUICK = Plan(
     due_slots=50,
 )
 
-# Either side has so many requests under way, and as many database connections. The API divides them among its processes.
+# Either side has so many requests under way, and as many database connections; the API divides them among its
+# processes.
 CONNECTIONS = 16
 WORKERS = 2
 PGBENCH_THREADS = 2
