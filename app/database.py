@@ -35,13 +35,18 @@ class Database:
         Raises asyncpg.PostgresError as the function raised it, Problem `busy` when no connection came free, and
         TimeoutError when the answer did not come in time, so that the outcome is unknown.
         """
+        async with self._connection() as connection:
+            statement = _statement(self._schema, function, tuple(arguments))
+            return await connection.fetch(statement, *arguments.values())
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"]:
         try:
             connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
         except TimeoutError:
             raise Problem("busy") from None
         try:
-            statement = _statement(self._schema, function, tuple(arguments))
-            return await connection.fetch(statement, *arguments.values())
+            yield connection
         finally:
             await self._pool.release(connection)
 
@@ -56,7 +61,7 @@ class Database:
 
     async def revision(self) -> str | None:
         """The migration the database is at, or None where none has run."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+        async with self._connection() as connection:
             try:
                 revision: str | None = await connection.fetchval(
                     f"SELECT version_num FROM {self._schema}.alembic_version"  # noqa: S608 - a checked identifier

@@ -166,7 +166,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem("outcome_unknown")
         constraint = getattr(error, "constraint_name", None) or ""
         return Problem(SQLSTATES.get(sqlstate) or CONSTRAINTS.get(constraint, "internal"))
-    if isinstance(error, TimeoutError):
+    # the driver says InternalClientError of a connection that broke under its hands
+    if isinstance(error, TimeoutError | asyncpg.InternalClientError):
         return Problem("outcome_unknown")
     if isinstance(error, OSError | asyncpg.InterfaceError):
         return Problem("unavailable")
@@ -243,6 +244,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(asyncpg.PostgresError, _on_error)
     app.add_exception_handler(asyncpg.InterfaceError, _on_error)
+    app.add_exception_handler(asyncpg.InternalClientError, _on_error)
     app.add_exception_handler(OSError, _on_error)  # TimeoutError is one of these
 
 

@@ -101,6 +101,7 @@ bookings = sa.Table(
         "bookings_external_id_key", "external_id", unique=True, postgresql_where=sa.text("external_id IS NOT NULL")
     ),
     sa.Index("bookings_slot_id_idx", "slot_id"),
+    sa.Index("bookings_holds_idx", "slot_id", "expires_at", postgresql_where=sa.text("expires_at IS NOT NULL")),
     sa.Index("bookings_starts_at_id_idx", "starts_at", "id"),
     sa.Index("bookings_resource_id_starts_at_id_idx", "resource_id", "starts_at", "id"),
     sa.Index("bookings_customer_id_starts_at_id_idx", "customer_id", "starts_at", "id"),

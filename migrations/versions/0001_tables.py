@@ -109,7 +109,7 @@ TABLES = {
             payment_method = 'pay_on_arrival' AND payment_status IN ('pending', 'paid')
             OR payment_method = 'pay_now' AND payment_status IN ('pending', 'paid', 'failed', 'refunded')
           ),
-          CONSTRAINT bookings_hold_check CHECK (status <> 'pending' OR expires_at IS NOT NULL),
+          CONSTRAINT bookings_hold_check CHECK ((status = 'pending') = (expires_at IS NOT NULL)),
           -- against placed_at, not today: a CHECK runs at every update, and an old booking must still complete
           CONSTRAINT bookings_not_in_past_check CHECK (placed_at < starts_at OR external_id IS NOT NULL)
         ) WITH (fillfactor = 85)
@@ -184,6 +184,8 @@ TABLES = {
 INDEXES = [
     "CREATE UNIQUE INDEX bookings_external_id_key ON bookings (external_id) WHERE external_id IS NOT NULL",
     "CREATE INDEX bookings_slot_id_idx ON bookings (slot_id)",
+    # holds only; by expires_at, not status: completing a booking must not touch an index
+    "CREATE INDEX bookings_holds_idx ON bookings (slot_id, expires_at) WHERE expires_at IS NOT NULL",
     # each list order ends in id, so that a page can start after any row
     "CREATE INDEX bookings_starts_at_id_idx ON bookings (starts_at, id)",
     "CREATE INDEX bookings_resource_id_starts_at_id_idx ON bookings (resource_id, starts_at, id)",

@@ -241,7 +241,7 @@ $$""",
         "functions/bookings_guard_update",
         None,
         r"""-- Promises: a booking's status only takes a step that booking_transitions lists, and every change grows its version.
--- A move counts from now, so that bookings_not_in_past_check refuses one into a slot that has begun.
+-- Only a hold has an expiry. A move counts from now, so that bookings_not_in_past_check refuses one into a slot that has begun.
 -- Called by trigger bookings_guard_update, whoever writes. Raises: SB007 invalid_transition.
 CREATE OR REPLACE FUNCTION bookings_guard_update()
 RETURNS trigger
@@ -251,6 +251,9 @@ AS $$
 BEGIN
   IF NEW.status <> OLD.status THEN
     PERFORM require_transition(OLD.id, OLD.status, NEW.status);
+  END IF;
+  IF NEW.status <> 'pending' THEN
+    NEW.expires_at := NULL;
   END IF;
   IF NEW.slot_id <> OLD.slot_id AND NEW.placed_at = OLD.placed_at THEN
     NEW.placed_at := now();
@@ -334,7 +337,7 @@ BEGIN
     PERFORM require_transition(p_booking_id, v_booking.status, 'cancelled');
 
     UPDATE bookings b
-    SET status = 'cancelled', expires_at = NULL, updated_at = p_now
+    SET status = 'cancelled', updated_at = p_now
     WHERE b.id = p_booking_id
     RETURNING * INTO v_booking;
     body := booking_json(v_booking, (SELECT c.ref FROM customers c WHERE c.id = v_booking.customer_id));
@@ -352,7 +355,7 @@ $$""",
         None,
         r"""-- Promises: confirmed bookings whose end has passed become completed, each once, however many callers run at once.
 -- Called by the job processor. Picks by job, oldest first; the jobs settle by trigger in the same transaction.
--- Locks: bookings and their jobs, both SKIP LOCKED: it never waits for a customer.
+-- Locks: bookings alone, SKIP LOCKED: it waits for no customer, and holds nothing of a booking it passed by.
 CREATE OR REPLACE FUNCTION complete_due_bookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
 RETURNS integer
 LANGUAGE plpgsql
@@ -370,7 +373,7 @@ BEGIN
       AND b.status = 'confirmed' AND b.ends_at <= p_now
     ORDER BY j.run_at
     LIMIT p_limit
-    FOR NO KEY UPDATE OF j, b SKIP LOCKED
+    FOR NO KEY UPDATE OF b SKIP LOCKED
   )
   UPDATE bookings b
   SET status = 'completed', updated_at = p_now
@@ -414,7 +417,7 @@ BEGIN
     PERFORM require_place(v_booking, p_now);
 
     UPDATE bookings b
-    SET status = 'confirmed', expires_at = NULL, updated_at = p_now
+    SET status = 'confirmed', updated_at = p_now
     WHERE b.id = p_booking_id
     RETURNING * INTO v_booking;
     body := booking_json(v_booking, (SELECT c.ref FROM customers c WHERE c.id = v_booking.customer_id));
@@ -538,7 +541,7 @@ $$""",
         "functions/expire_due_bookings",
         None,
         r"""-- Promises: holds whose time is over become expired and free their places, each once.
--- Called by the job processor. Locks: slots, bookings and jobs, all SKIP LOCKED: what is busy comes next run.
+-- Called by the job processor. Locks: slots and bookings, SKIP LOCKED: what is busy comes next run.
 CREATE OR REPLACE FUNCTION expire_due_bookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
 RETURNS integer
 LANGUAGE plpgsql
@@ -557,7 +560,7 @@ BEGIN
       AND b.status = 'pending' AND b.expires_at <= p_now
     ORDER BY j.run_at
     LIMIT p_limit
-    FOR NO KEY UPDATE OF s, b, j SKIP LOCKED
+    FOR NO KEY UPDATE OF s, b SKIP LOCKED
   )
   UPDATE bookings b
   SET status = 'expired', updated_at = p_now
@@ -1136,7 +1139,6 @@ BEGIN
     UPDATE bookings b
     SET status = v_status,
         payment_status = p_payment_status,
-        expires_at = CASE v_status WHEN 'pending' THEN b.expires_at END,
         updated_at = p_now
     WHERE b.id = p_booking_id
     RETURNING * INTO v_booking;
@@ -1319,7 +1321,7 @@ EXCEPTION
   WHEN SQLSTATE 'SB002' OR SQLSTATE 'SB003' OR SQLSTATE 'SB004' OR SQLSTATE 'SB008' THEN
     RAISE EXCEPTION 'hold_expired' USING ERRCODE = 'SB013',
       DETAIL = json_build_object(
-        'booking_id', p_booking.id, 'slot_id', p_booking.slot_id, 'expired_at', p_booking.expires_at, 'reason', SQLERRM
+        'booking_id', p_booking.id, 'slot_id', p_booking.slot_id, 'expired_at', p_booking.updated_at, 'reason', SQLERRM
       );
 END
 $$""",

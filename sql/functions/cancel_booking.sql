@@ -27,7 +27,7 @@ BEGIN
     PERFORM require_transition(p_booking_id, v_booking.status, 'cancelled');
 
     UPDATE bookings b
-    SET status = 'cancelled', expires_at = NULL, updated_at = p_now
+    SET status = 'cancelled', updated_at = p_now
     WHERE b.id = p_booking_id
     RETURNING * INTO v_booking;
     body := booking_json(v_booking, (SELECT c.ref FROM customers c WHERE c.id = v_booking.customer_id));

@@ -1,6 +1,6 @@
 -- Promises: confirmed bookings whose end has passed become completed, each once, however many callers run at once.
 -- Called by the job processor. Picks by job, oldest first; the jobs settle by trigger in the same transaction.
--- Locks: bookings and their jobs, both SKIP LOCKED: it never waits for a customer.
+-- Locks: bookings alone, SKIP LOCKED: it waits for no customer, and holds nothing of a booking it passed by.
 CREATE OR REPLACE FUNCTION complete_due_bookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
 RETURNS integer
 LANGUAGE plpgsql
@@ -18,7 +18,7 @@ BEGIN
       AND b.status = 'confirmed' AND b.ends_at <= p_now
     ORDER BY j.run_at
     LIMIT p_limit
-    FOR NO KEY UPDATE OF j, b SKIP LOCKED
+    FOR NO KEY UPDATE OF b SKIP LOCKED
   )
   UPDATE bookings b
   SET status = 'completed', updated_at = p_now

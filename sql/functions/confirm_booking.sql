@@ -28,7 +28,7 @@ BEGIN
     PERFORM require_place(v_booking, p_now);
 
     UPDATE bookings b
-    SET status = 'confirmed', expires_at = NULL, updated_at = p_now
+    SET status = 'confirmed', updated_at = p_now
     WHERE b.id = p_booking_id
     RETURNING * INTO v_booking;
     body := booking_json(v_booking, (SELECT c.ref FROM customers c WHERE c.id = v_booking.customer_id));

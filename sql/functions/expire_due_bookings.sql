@@ -1,5 +1,5 @@
 -- Promises: holds whose time is over become expired and free their places, each once.
--- Called by the job processor. Locks: slots, bookings and jobs, all SKIP LOCKED: what is busy comes next run.
+-- Called by the job processor. Locks: slots and bookings, SKIP LOCKED: what is busy comes next run.
 CREATE OR REPLACE FUNCTION expire_due_bookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
 RETURNS integer
 LANGUAGE plpgsql
@@ -18,7 +18,7 @@ BEGIN
       AND b.status = 'pending' AND b.expires_at <= p_now
     ORDER BY j.run_at
     LIMIT p_limit
-    FOR NO KEY UPDATE OF s, b, j SKIP LOCKED
+    FOR NO KEY UPDATE OF s, b SKIP LOCKED
   )
   UPDATE bookings b
   SET status = 'expired', updated_at = p_now

@@ -40,7 +40,6 @@ BEGIN
     UPDATE bookings b
     SET status = v_status,
         payment_status = p_payment_status,
-        expires_at = CASE v_status WHEN 'pending' THEN b.expires_at END,
         updated_at = p_now
     WHERE b.id = p_booking_id
     RETURNING * INTO v_booking;

@@ -16,7 +16,7 @@ EXCEPTION
   WHEN SQLSTATE 'SB002' OR SQLSTATE 'SB003' OR SQLSTATE 'SB004' OR SQLSTATE 'SB008' THEN
     RAISE EXCEPTION 'hold_expired' USING ERRCODE = 'SB013',
       DETAIL = json_build_object(
-        'booking_id', p_booking.id, 'slot_id', p_booking.slot_id, 'expired_at', p_booking.expires_at, 'reason', SQLERRM
+        'booking_id', p_booking.id, 'slot_id', p_booking.slot_id, 'expired_at', p_booking.updated_at, 'reason', SQLERRM
       );
 END
 $$

@@ -47,6 +47,9 @@ async def cancel(conn: asyncpg.Connection, booking_id: UUID, **overrides: Any) -
 async def raw_booking(conn: asyncpg.Connection, slot_id: UUID, **columns: Any) -> UUID:
     """A booking of a new customer by a raw INSERT of these columns, around every function."""
     given = {"customer_id": await make_customer(conn, uuid4().hex), "status": "confirmed"} | columns
+    if given["status"] != "pending":
+        # only a hold has one
+        given.pop("expires_at", None)
     values = ", ".join(f"${n}" for n in range(2, len(given) + 2))
     insert = f"""
         INSERT INTO bookings (slot_id, resource_id, starts_at, ends_at, {", ".join(given)})
