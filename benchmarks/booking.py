@@ -36,7 +36,7 @@ FIRST_DUE_SLOT = 200_000_000_000
 
 def spread(slots: int) -> Target:
     """Bookings that seldom meet in a slot."""
-    return Target(f"spread over {slots:,} slots", FIRST_SLOT, FIRST_SLOT + slots - 1)
+    return Target(f"{slots:,} slots", FIRST_SLOT, FIRST_SLOT + slots - 1)
 
 
 HOT = Target.one("one hot slot", HOT_SLOT)

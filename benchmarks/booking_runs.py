@@ -22,8 +22,9 @@ class BookingRuns:
 def measure_bookings(pgbench: PgBench, http: Http, plan: Plan, checkpoint: Callable[[], None]) -> list[BookingRuns]:
     """Book over many slots and in one, by pgbench and over HTTP, round by round."""
     targets = (spread(plan.slots), HOT)
-    for target in targets:
-        _warm_up(pgbench, http, plan, target)
+    if plan.warm_up_seconds:
+        for target in targets:
+            _warm_up(pgbench, http, plan.warm_up_seconds, target)
     measured = [BookingRuns(target.name) for target in targets]
     for _ in range(plan.rounds):
         for target, runs in zip(targets, measured, strict=True):
@@ -34,7 +35,7 @@ def measure_bookings(pgbench: PgBench, http: Http, plan: Plan, checkpoint: Calla
     return measured
 
 
-def _warm_up(pgbench: PgBench, http: Http, plan: Plan, target: Target) -> None:
+def _warm_up(pgbench: PgBench, http: Http, seconds: float, target: Target) -> None:
     # fills the pools, the caches and the prepared statements; what it books is left out of the figures
-    pgbench.run(target, plan.warm_up_seconds)
-    http.run(target, plan.warm_up_seconds)
+    pgbench.run(target, seconds)
+    http.run(target, seconds)

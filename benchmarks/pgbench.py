@@ -1,6 +1,7 @@
 """The yardstick: pgbench, written in C, calling the same function with the same arguments."""
 
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -60,8 +61,9 @@ class PgBench:
         self._url = url
         self._customers = {"first_customer": FIRST_CUSTOMER, "last_customer": FIRST_CUSTOMER + customers - 1}
 
-    def run(self, target: Target, seconds: float, connections: int = CONNECTIONS) -> Run:
+    def run(self, target: Target, seconds: float, connections: int = CONNECTIONS, *, wait_for_disk: bool = True) -> Run:
         """Book for so many seconds. Raises RuntimeError, with what pgbench said, when a call failed."""
+        options = "" if wait_for_disk else "-c synchronous_commit=off"
         with tempfile.TemporaryDirectory(prefix="holdfast-pgbench-") as folder:
             script = Path(folder) / "create_booking.sql"
             script.write_text(SCRIPT)
@@ -74,6 +76,7 @@ class PgBench:
                     *(f"--define={name}={value}" for name, value in variables.items()),
                     self._url,
                 ],
+                env={**os.environ, "PGOPTIONS": options},
                 capture_output=True,
                 text=True,
                 check=False,

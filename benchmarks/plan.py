@@ -14,6 +14,7 @@ class Plan:
     customers: int
     crowd: int
     """Bookings that the crowded slot already holds."""
+    crowd_turns: int
     due: int
     """Bookings that each completion run finds due."""
     due_slots: int
@@ -26,6 +27,7 @@ FULL = Plan(
     slots=10_000,
     customers=5_000,
     crowd=100_000,
+    crowd_turns=5,
     due=20_000,
     due_slots=1_000,
 )
@@ -33,16 +35,16 @@ FULL = Plan(
 QUICK = Plan(
     rounds=1,
     seconds=1,
-    warm_up_seconds=1,
+    warm_up_seconds=0,
     slots=500,
     customers=100,
-    crowd=2_000,
+    crowd=1_000,
+    crowd_turns=1,
     due=1_000,
     due_slots=50,
 )
 
-# Either side has so many requests under way, and as many database connections; the API divides them among its
-# processes.
+# Either side has so many requests under way, and as many database connections; the API's processes share them.
 CONNECTIONS = 16
 WORKERS = 2
 PGBENCH_THREADS = 2

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -47,22 +48,22 @@ class Report:
         console.print(f"The load generator took {median(cpu):.0f} µs of CPU a request from the same cores.")
 
     def _table(self) -> Table:
-        table = Table("what", title=f"{self.plan.rounds} rounds of {self.plan.seconds:g} s, medians")
-        for heading in ("per second", "ratio (lowest to highest)", "p50 ms", "p99 ms", "errors"):
-            table.add_column(heading, justify="right")
+        title = f"medians of {self.plan.rounds} x {self.plan.seconds:g} s, ratios round by round"
+        table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("what", no_wrap=True)
+        for heading in ("per s", "ratio (range)", "p50 ms", "p99 ms", "errors"):
+            table.add_column(heading, justify="right", no_wrap=True)
         ratios = self.ratios()
         for runs in self.bookings:
             table.add_row(f"pgbench, {runs.target}", *_cells(runs.pgbench))
             table.add_row(f"HTTP, {runs.target}", *_cells(runs.http, ratios[f"http/pgbench, {runs.target}"]))
         table.add_section()
-        table.add_row("pgbench, one client, empty slot", *_cells(self.crowd.empty))
-        table.add_row(
-            f"the same, slot with {self.plan.crowd:,} bookings",
-            *_cells(self.crowd.crowded, ratios["crowded/empty slot, p50"], of="p50"),
-        )
+        table.add_row("1 client, empty slot", *_cells(self.crowd.empty))
+        crowded = ratios["crowded/empty slot, p50"]
+        table.add_row(f"1 client, {self.plan.crowd:,} in it", *_cells(self.crowd.crowded, crowded))
         table.add_section()
         for callers, rates in self.completion.items():
-            name = f"completing due bookings, {callers} caller{'s' * (callers > 1)}"
+            name = f"completing, {callers} caller{'s' * (callers > 1)}"
             table.add_row(name, f"{median(rates):,.0f}", "", "", "", "0")
         return table
 
@@ -71,12 +72,16 @@ def _rates(ours: list[Run], theirs: list[Run]) -> Ratio:
     return compare([run.rate for run in ours], [run.rate for run in theirs])
 
 
-def _cells(runs: list[Run], ratio: Ratio | None = None, of: str = "") -> tuple[str, ...]:
+def _cells(runs: list[Run], ratio: Ratio | None = None) -> tuple[str, ...]:
     summary = summarize(runs)
     return (
         f"{summary.rate:,.0f}",
-        f"{of} {ratio.median:.2f} ({ratio.lowest:.2f} to {ratio.highest:.2f})".strip() if ratio else "",
-        f"{summary.p50_ms:.1f}" if summary.p50_ms >= 10 else f"{summary.p50_ms:.2f}",
-        f"{summary.p99_ms:.1f}" if summary.p99_ms >= 10 else f"{summary.p99_ms:.2f}",
+        f"{ratio.median:.2f} ({ratio.lowest:.2f}-{ratio.highest:.2f})" if ratio else "",
+        _milliseconds(summary.p50_ms),
+        _milliseconds(summary.p99_ms),
         ", ".join(f"{count} x {status}" for status, count in summary.others.items()) or "0",
     )
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"

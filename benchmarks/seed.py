@@ -61,7 +61,7 @@ async def seed(connection: asyncpg.Connection, plan: Plan) -> str:
     await connection.execute(ADD_RESOURCES, RESOURCES)
     await connection.execute(ADD_CUSTOMERS, FIRST_CUSTOMER, FIRST_CUSTOMER + plan.customers - 1, CUSTOMER_NAME)
     await _add_slots(connection, FIRST_SLOT, plan.slots)
-    await _add_slots(connection, FIRST_EMPTY_SLOT, plan.rounds)
+    await _add_slots(connection, FIRST_EMPTY_SLOT, plan.crowd_turns)
     for slot in (HOT_SLOT, CROWDED_SLOT):
         await _add_slots(connection, slot, 1)
     for _ in range(0, plan.crowd, BATCH):
