@@ -3,6 +3,8 @@
 import argparse
 import json
 import os
+import signal
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +31,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke run of seconds; its figures mean little")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
     options = parser.parse_args()
+    # told to end, we still stop the servers and remove the data
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     pg_bin = os.environ.get("PG_BIN")
     report = measure(QUICK if options.quick else FULL, Path(pg_bin) if pg_bin else None, Console(stderr=True))
     report.print(Console())

@@ -21,6 +21,8 @@ AS_ROOT = os.geteuid() == 0 and sys.platform == "linux"
 NOBODY = pwd.getpwnam("nobody")
 root_only = pytest.mark.skipif(not AS_ROOT, reason="only root changes to another account")
 
+ROOTS_OWN = str(Path("~root/data").expanduser())
+
 
 @pytest.mark.parametrize("name", ["l" * 120, 'it\'s $HOME, "here" & `there`'])
 def test_a_path_that_no_socket_address_or_shell_would_take(scratch: Path, name: str) -> None:
@@ -134,8 +136,8 @@ def test_an_ordinary_user_needs_no_root(scratch: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert data_dir.stat().st_mode & 0o777 == 0o700
 
-    done = as_nobody(python_for_nobody(), "-c", script, "/root/data")
-    assert "DATA_DIR=/root/data cannot be used by user 'nobody'" in done.stderr
+    done = as_nobody(python_for_nobody(), "-c", script, ROOTS_OWN)
+    assert f"DATA_DIR={ROOTS_OWN} cannot be used by user 'nobody'" in done.stderr
 
 
 def python_for_nobody() -> str:
