@@ -86,7 +86,8 @@ def _bearer_token(request: Request) -> str:
 
 def _client_ip(request: Request) -> str | None:
     try:
-        return str(ipaddress.ip_address(request.client.host)) if request.client else None
+        # without the zone of a link-local address, which Postgres's inet does not know
+        return str(ipaddress.ip_address(request.client.host.partition("%")[0])) if request.client else None
     except ValueError:
         return None
 
