@@ -1,5 +1,5 @@
 -- Promises: every given slot exists afterwards; one that existed with these times stays as it is and counts as kept.
--- Called by POST /v1/resources/{id}/slots. Raises: SB009 resource_not_found.
+-- Called by POST /v1/resources/{id}/slots. Raises: what set_answer_timezone raises.
 CREATE OR REPLACE FUNCTION add_slots(
   p_actor jsonb, p_resource_id uuid, p_slots jsonb, p_now timestamptz DEFAULT now()
 )
@@ -11,11 +11,7 @@ DECLARE
   v_created uuid[];
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
-  PERFORM FROM resources r WHERE r.id = p_resource_id;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'resource_not_found' USING ERRCODE = 'SB009',
-      DETAIL = json_build_object('resource_id', p_resource_id);
-  END IF;
+  PERFORM set_answer_timezone(ARRAY[p_resource_id], 'UTC');
 
   WITH created AS (
     INSERT INTO slots (resource_id, starts_at, ends_at, max_bookings, max_units, created_at, updated_at)
@@ -34,13 +30,21 @@ BEGIN
     'created', cardinality(v_created),
     'kept', jsonb_array_length(p_slots) - cardinality(v_created),
     'slots', (
-      SELECT COALESCE(json_agg(slot_json(s, 1, p_now) ORDER BY s.starts_at, s.ends_at), '[]')
-      FROM slots s
-      JOIN (
-        SELECT DISTINCT g.starts_at, g.ends_at
-        FROM jsonb_to_recordset(p_slots) AS g (starts_at timestamptz, ends_at timestamptz)
-      ) AS given ON (s.starts_at, s.ends_at) = (given.starts_at, given.ends_at)
-      WHERE s.resource_id = p_resource_id
+      SELECT COALESCE(json_agg(to_json(o)), '[]')
+      FROM slot_offers(
+        NULL,
+        NULL,
+        NULL,
+        ARRAY(
+          SELECT s.id
+          FROM slots s
+          JOIN jsonb_to_recordset(p_slots) AS g (starts_at timestamptz, ends_at timestamptz)
+            ON s.starts_at = g.starts_at AND s.ends_at = g.ends_at
+          WHERE s.resource_id = p_resource_id
+        ),
+        1,
+        p_now
+      ) o
     )
   );
 END

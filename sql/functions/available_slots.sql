@@ -1,41 +1,38 @@
--- Promises: the slots of a resource that start in [p_from, p_to), with the times in that zone, legacy ones hidden.
+-- Promises: the slots of these resources that start in [p_from, p_to), by start, and an ETag that changes when any of
+-- them does; no body where the caller has that one already: then nothing but slots was read, and no JSON made.
 -- Called by GET /v1/available-slots. Raises: SB009 resource_not_found, 22023 for an unknown time zone.
 CREATE OR REPLACE FUNCTION available_slots(
-  p_resource_id uuid,
+  p_resource_ids uuid[],
   p_from timestamptz,
   p_to timestamptz,
   p_tz text DEFAULT NULL,
   p_units integer DEFAULT 1,
+  p_etags text[] DEFAULT '{}',
   p_now timestamptz DEFAULT now()
 )
-RETURNS json
+RETURNS TABLE (etag text, body json)
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  v_timezone text;
+  v_timezone text := set_answer_timezone(p_resource_ids, p_tz);
 BEGIN
-  SELECT r.timezone INTO v_timezone FROM resources r WHERE r.id = p_resource_id;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'resource_not_found' USING ERRCODE = 'SB009',
-      DETAIL = json_build_object('resource_id', p_resource_id);
-  END IF;
-
-  -- JSON renders timestamptz in the transaction's zone: the offset comes out right for each date
-  PERFORM set_config('TimeZone', COALESCE(p_tz, v_timezone), true);
-  RETURN json_build_object(
-    'resource_id', p_resource_id,
-    'timezone', COALESCE(p_tz, v_timezone),
-    'slots', COALESCE(
-      (
-        SELECT json_agg(slot_json(s, p_units, p_now) ORDER BY s.starts_at, s.ends_at)
-        FROM slots s
-        WHERE s.resource_id = p_resource_id
-          AND s.starts_at >= p_from AND s.starts_at < p_to
-          AND NOT s.is_legacy
-      ),
-      '[]'
+  RETURN QUERY
+    WITH offers AS MATERIALIZED (
+      SELECT * FROM slot_offers(p_resource_ids, p_from, p_to, NULL, p_units, p_now)
+    ), tag AS (
+      SELECT to_hex(COALESCE(bit_xor(hash_record_extended(o, 0)), 0) # hashtextextended(v_timezone, count(*))) AS etag
+      FROM offers o
     )
-  );
+    SELECT
+      t.etag,
+      CASE
+        WHEN t.etag <> ALL (p_etags) THEN json_build_object(
+          'resource_id', CASE WHEN cardinality(p_resource_ids) = 1 THEN p_resource_ids[1] END,
+          'timezone', v_timezone,
+          'slots', COALESCE((SELECT json_agg(to_json(o)) FROM offers o), '[]')
+        )
+      END
+    FROM tag t;
 END
 $$

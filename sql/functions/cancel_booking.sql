@@ -1,6 +1,7 @@
 -- Promises: the booking is cancelled and its place is free again, or nothing changed.
 -- Called by POST /v1/bookings/{id}/cancel. Locks: slot, booking, then its jobs.
--- Raises: SB005 booking_not_found, SB006 version_conflict, SB007 invalid_transition, SB010 idempotency_conflict.
+-- Raises: SB005 booking_not_found, SB006 version_conflict, SB007 invalid_transition, SB010 idempotency_conflict,
+-- SB015 too_late.
 CREATE OR REPLACE FUNCTION cancel_booking(
   p_actor jsonb,
   p_booking_id uuid,
@@ -15,16 +16,18 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+  v_actor jsonb := p_actor || jsonb_build_object('reason', p_reason);
   v_booking bookings;
 BEGIN
-  PERFORM set_config('holdfast.actor', (p_actor || jsonb_build_object('reason', p_reason))::text, true);
-  v_booking := lock_booking(p_booking_id);
+  PERFORM set_config('holdfast.actor', v_actor::text, true);
+  v_booking := lock_booking(p_actor, p_booking_id);
 
   body := replay_request(p_actor ->> 'id', 'cancel_booking', p_idempotency_key, p_request_hash);
   replayed := body IS NOT NULL;
   IF NOT replayed THEN
     PERFORM require_version(v_booking, p_version);
     PERFORM require_transition(p_booking_id, v_booking.status, 'cancelled');
+    PERFORM require_before_cutoff(v_actor, v_booking, p_now);
 
     UPDATE bookings b
     SET status = 'cancelled', updated_at = p_now

@@ -1,7 +1,6 @@
 -- Promises: a booking is made only while its slot has room, and only once per idempotency key.
 -- Called by POST /v1/bookings. Locks: slot, customer (if it changes), then the new booking and its job.
--- Raises: SB001 slot_not_found, SB002 slot_full, SB003 slot_closed, SB004 slot_in_past, SB008 insufficient_units,
--- SB010 idempotency_conflict. A refusal leaves nothing behind.
+-- Raises: SB001 slot_not_found, SB010 idempotency_conflict, what book_slot raises. A refusal leaves nothing behind.
 CREATE OR REPLACE FUNCTION create_booking_safe(
   p_actor jsonb,
   p_slot_id uuid,
@@ -18,6 +17,7 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+  v_customer jsonb := own_customer(p_actor, p_customer);
   v_slot slots;
   v_booking bookings;
 BEGIN
@@ -27,12 +27,8 @@ BEGIN
   body := replay_request(p_actor ->> 'id', 'create_booking', p_idempotency_key, p_request_hash);
   replayed := body IS NOT NULL;
   IF NOT replayed THEN
-    PERFORM require_open_slot(v_slot, p_now);
-    PERFORM require_room(v_slot, p_units, p_now);
-    v_booking := place_booking(
-      v_slot, upsert_customer(p_customer, p_now), p_units, p_payment_method, p_metadata, p_now
-    );
-    body := booking_json(v_booking, p_customer ->> 'ref');
+    v_booking := book_slot(p_actor, v_slot, v_customer, p_units, p_payment_method, p_metadata, p_now);
+    body := booking_json(v_booking, v_customer ->> 'ref');
     PERFORM remember_request(p_actor ->> 'id', 'create_booking', p_idempotency_key, p_request_hash, body, p_now);
   END IF;
 

@@ -8,5 +8,6 @@ SET search_path FROM CURRENT
 AS $$
   SELECT count(*), COALESCE((extract(epoch FROM p_now - min(j.run_at)) * 1000)::bigint, 0)
   FROM jobs j
-  WHERE j.job_type IN ('complete_booking', 'expire_booking') AND j.status = 'pending' AND j.run_at <= p_now
+  WHERE j.job_type IN ('complete_booking', 'expire_booking', 'refresh_schedule')
+    AND j.status = 'pending' AND j.run_at <= p_now
 $$

@@ -1,5 +1,6 @@
--- Promises: one booking as the API answers it. Called by GET /v1/bookings/{id}. Raises: SB005 booking_not_found.
-CREATE OR REPLACE FUNCTION get_booking(p_booking_id uuid)
+-- Promises: one booking as the API answers it; of that customer alone, where one is given.
+-- Called by GET /v1/bookings/{id}. Raises: SB005 booking_not_found.
+CREATE OR REPLACE FUNCTION get_booking(p_booking_id uuid, p_customer_ref text DEFAULT NULL)
 RETURNS TABLE (booking_id uuid, booking_version integer, body json)
 LANGUAGE plpgsql
 STABLE
@@ -10,7 +11,7 @@ BEGIN
     SELECT b.id, b.version, booking_json(b, c.ref)
     FROM bookings b
     JOIN customers c ON c.id = b.customer_id
-    WHERE b.id = p_booking_id;
+    WHERE b.id = p_booking_id AND (p_customer_ref IS NULL OR c.ref = p_customer_ref);
   IF NOT FOUND THEN
     RAISE EXCEPTION 'booking_not_found' USING ERRCODE = 'SB005',
       DETAIL = json_build_object('booking_id', p_booking_id);

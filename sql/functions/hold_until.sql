@@ -1,4 +1,5 @@
--- Promises: when a hold taken now ends, by the resource's rule. Called by place_booking and import_booking.
+-- Promises: when a hold taken now ends: by the resource's rule, a quarter of an hour without one.
+-- Called by create_booking_safe, its likes for several slots, and import_booking.
 CREATE OR REPLACE FUNCTION hold_until(p_resource_id uuid, p_now timestamptz DEFAULT now())
 RETURNS timestamptz
 LANGUAGE plpgsql
@@ -6,6 +7,8 @@ STABLE
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-  RETURN (SELECT p_now + make_interval(mins => r.hold_minutes) FROM resources r WHERE r.id = p_resource_id);
+  RETURN p_now + make_interval(
+    mins => COALESCE((SELECT c.hold_minutes FROM schedules c WHERE c.resource_id = p_resource_id), 15)
+  );
 END
 $$

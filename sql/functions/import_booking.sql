@@ -27,7 +27,7 @@ BEGIN
       SET max_bookings = GREATEST(s.max_bookings, s.booked_bookings + 1), updated_at = p_now
       WHERE s.id = v_slot.id AND s.booked_bookings = s.max_bookings;
     ELSE
-      PERFORM require_room(v_slot, v_row.units, p_now);
+      PERFORM require_room(v_slot, v_row.units, 1, p_now);
     END IF;
   END IF;
 

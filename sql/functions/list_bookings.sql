@@ -7,6 +7,7 @@ CREATE OR REPLACE FUNCTION list_bookings(
   p_from timestamptz DEFAULT NULL,
   p_to timestamptz DEFAULT NULL,
   p_updated_since timestamptz DEFAULT NULL,
+  p_metadata jsonb DEFAULT NULL,
   p_limit integer DEFAULT 50,
   p_cursor text DEFAULT NULL
 )
@@ -30,6 +31,7 @@ BEGIN
       AND (p_from IS NULL OR b.starts_at >= p_from)
       AND (p_to IS NULL OR b.starts_at < p_to)
       AND (p_updated_since IS NULL OR b.updated_at >= p_updated_since)
+      AND (p_metadata IS NULL OR b.metadata @> p_metadata)
     ORDER BY b.starts_at, b.id
     LIMIT p_limit + 1
   );

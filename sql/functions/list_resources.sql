@@ -18,7 +18,9 @@ BEGIN
     LIMIT p_limit + 1
   );
   RETURN json_build_object(
-    'items', COALESCE((SELECT json_agg(resource_json(r)) FROM unnest(v_page[:p_limit]) r), '[]'),
+    'items', COALESCE(
+      (SELECT json_agg(resource_json(r) ORDER BY r.created_at, r.id) FROM unnest(v_page[:p_limit]) r), '[]'
+    ),
     'next_cursor',
     CASE WHEN cardinality(v_page) > p_limit THEN make_cursor(v_page[p_limit].created_at, v_page[p_limit].id) END
   );

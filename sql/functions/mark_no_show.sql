@@ -18,7 +18,7 @@ DECLARE
   v_booking bookings;
 BEGIN
   PERFORM set_config('holdfast.actor', (p_actor || jsonb_build_object('reason', p_reason))::text, true);
-  v_booking := lock_booking(p_booking_id);
+  v_booking := lock_booking(p_actor, p_booking_id);
 
   body := replay_request(p_actor ->> 'id', 'mark_no_show', p_idempotency_key, p_request_hash);
   replayed := body IS NOT NULL;

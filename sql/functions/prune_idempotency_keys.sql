@@ -10,14 +10,15 @@ AS $$
 DECLARE
   v_pruned integer;
 BEGIN
-  DELETE FROM idempotency_keys k
-  USING (
-    SELECT old.principal, old.operation, old.key
-    FROM idempotency_keys old
-    WHERE old.created_at < p_now - p_keep
+  WITH old AS MATERIALIZED (
+    SELECT o.principal, o.operation, o.key
+    FROM idempotency_keys o
+    WHERE o.created_at < p_now - p_keep
     LIMIT p_limit
     FOR UPDATE SKIP LOCKED
-  ) AS old
+  )
+  DELETE FROM idempotency_keys k
+  USING old
   WHERE (k.principal, k.operation, k.key) = (old.principal, old.operation, old.key);
   GET DIAGNOSTICS v_pruned = ROW_COUNT;
   RETURN v_pruned;

@@ -21,7 +21,7 @@ DECLARE
   v_status text;
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
-  v_booking := lock_booking(p_booking_id);
+  v_booking := lock_booking(p_actor, p_booking_id);
 
   body := replay_request(p_actor ->> 'id', 'record_payment', p_idempotency_key, p_request_hash);
   replayed := body IS NOT NULL;

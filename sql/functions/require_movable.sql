@@ -11,7 +11,7 @@ BEGIN
     RAISE EXCEPTION 'invalid_transition' USING ERRCODE = 'SB007',
       DETAIL = json_build_object('booking_id', p_booking.id, 'from', p_booking.status, 'to', 'rescheduled');
   END IF;
-  IF p_booking.expires_at <= p_now THEN
+  IF p_booking.status = 'pending' AND p_booking.expires_at <= p_now THEN
     RAISE EXCEPTION 'hold_expired' USING ERRCODE = 'SB013',
       DETAIL = json_build_object('booking_id', p_booking.id, 'expired_at', p_booking.expires_at);
   END IF;

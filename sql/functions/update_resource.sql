@@ -1,5 +1,6 @@
 -- Promises: what is given replaces what was stored, if nobody changed the resource since the caller read it.
--- Called by PATCH /v1/resources/{id}. Locks: resource. Raises: SB009 resource_not_found, SB006 version_conflict,
+-- Another time zone moves what its schedule makes. Called by PATCH /v1/resources/{id}.
+-- Locks: resource, then what refresh_future_schedule locks. Raises: SB009 resource_not_found, SB006 version_conflict,
 -- 22023 for a time zone Postgres does not know.
 CREATE OR REPLACE FUNCTION update_resource(
   p_actor jsonb,
@@ -36,6 +37,10 @@ BEGIN
       updated_at = p_now
   WHERE r.id = p_resource_id
   RETURNING * INTO v_resource;
+  IF p_timezone IS NOT NULL AND EXISTS (SELECT FROM schedules c WHERE c.resource_id = p_resource_id) THEN
+    -- nine o'clock is another instant now
+    PERFORM refresh_future_schedule(p_actor, p_resource_id, p_now);
+  END IF;
   RETURN QUERY SELECT v_resource.id, v_resource.version, resource_json(v_resource);
 END
 $$
