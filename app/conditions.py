@@ -1,4 +1,4 @@
-"""The headers that make a write safe to repeat: If-Match with an ETag, and Idempotency-Key."""
+"""The headers that make a write safe to repeat (If-Match with an ETag, Idempotency-Key) and a read cheap to repeat."""
 
 import hashlib
 import re
@@ -9,10 +9,13 @@ from pydantic import BaseModel
 
 from app.errors import Problem
 
+# the header of an answer that an earlier request with the same key had already
+REPLAYED = {"Idempotent-Replayed": "true"}
 
-def etag(version: int) -> str:
-    """The strong ETag of a version."""
-    return f'"{version}"'
+
+def etag(tag: str | int | None) -> str:
+    """The strong ETag of a version, or of a text of hex digits."""
+    return f'"{tag}"'
 
 
 async def _version(
@@ -47,8 +50,16 @@ async def _key(
     return key
 
 
+async def _known(
+    if_none_match: Annotated[str | None, Header(description="The ETags of the answers you have kept.")] = None,
+) -> list[str]:
+    # weak or strong makes no difference here (RFC 9110, 13.1.2); what is none of ours matches nothing
+    return re.findall(r'"([0-9a-f]{1,16})"', if_none_match or "")
+
+
 IfMatch = Annotated[int, Depends(_version)]
 IdempotencyKey = Annotated[str | None, Depends(_key)]
+KnownEtags = Annotated[list[str], Depends(_known)]
 
 
 def fingerprint(body: BaseModel, *target: object) -> bytes:

@@ -7,10 +7,13 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import asyncpg
+import structlog
 from fastapi import Depends, Request
 
 from app.errors import Problem
 from app.settings import Settings
+
+logger = structlog.get_logger(__name__)
 
 # Client-side seconds, each a little longer than what the server does by itself.
 ACQUIRE_TIMEOUT = 5.0
@@ -32,8 +35,9 @@ class Database:
     async def call(self, function: str, /, **arguments: object) -> list[asyncpg.Record]:
         """Call `function` with named arguments and return its rows.
 
-        Raises asyncpg.PostgresError as the function raised it, Problem `busy` when no connection came free, and
-        TimeoutError when the answer did not come in time, so that the outcome is unknown.
+        Raises asyncpg.PostgresError as the function raised it, Problem `busy` when no connection came free,
+        Problem `unavailable` when none could be made, and TimeoutError when the answer did not come in time, so that
+        the outcome is unknown.
         """
         async with self._connection() as connection:
             statement = _statement(self._schema, function, tuple(arguments))
@@ -41,14 +45,25 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"]:
-        try:
-            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
-        except TimeoutError:
-            raise Problem("busy") from None
+        connection = await self._acquire()
         try:
             yield connection
         finally:
             await self._pool.release(connection)
+
+    async def _acquire(self) -> "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]":
+        try:
+            return await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            # with every connection made, time ran out in the queue; else it ran out while one was being made
+            if isinstance(error, TimeoutError) and self._pool.get_size() == self._pool.get_max_size():
+                raise Problem("busy") from None
+            # The kind, not the message: that one names hosts and users.
+            logger.warning(
+                "cannot connect to the database", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None)
+            )
+            # nothing was sent, whatever the same error would mean of a call under way
+            raise Problem("unavailable") from None
 
     async def call_row(self, function: str, /, **arguments: object) -> asyncpg.Record:
         """Call a function that answers exactly one row."""

@@ -25,6 +25,7 @@ async def examine(settings: Settings, *, embedded_server: bool) -> bool:
         problems = [f"the database cannot be reached: {type(error).__name__}"]
     if settings.cron_secret is None:
         problems.append("CRON_SECRET is not set: only API keys of scope cron can call /cron/process-jobs")
+    problems += _token_problems(settings)
 
     for problem in problems:
         console.print(f"[red]✗[/] {problem}")
@@ -39,6 +40,7 @@ def _settings_table(settings: Settings, *, embedded_server: bool) -> Table:
         table.add_row(name.upper(), _shown(getattr(settings, name)))
     if embedded_server:
         table.add_row("", "(no DATABASE_URL: the embedded Postgres)")
+    table.add_row("", f"(customer tokens are {'on' if settings.takes_customer_tokens else 'off'})")
     return table
 
 
@@ -46,6 +48,15 @@ def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "set"
     return str(value) if value not in (None, ()) else "-"
+
+
+def _token_problems(settings: Settings) -> list[str]:
+    is_bound = settings.jwt_audience is not None or settings.jwt_issuer is not None
+    if is_bound and not settings.takes_customer_tokens:
+        return ["JWT_AUDIENCE or JWT_ISSUER is set without JWT_SECRET or JWKS_URL: no customer token is taken"]
+    if settings.jwks_url and not is_bound:
+        return ["JWKS_URL is set without JWT_AUDIENCE and JWT_ISSUER: tokens made for others open Holdfast too"]
+    return []
 
 
 async def _database_problems(database: Database) -> list[str]:

@@ -11,16 +11,23 @@ from app import health
 from app.audit import routes as audit
 from app.body_limit import BodyLimit
 from app.bookings import routes as bookings
+from app.calendars import routes as calendars
 from app.database import open_database
 from app.errors import LastResort, install_error_handlers
+from app.groups import routes as groups
+from app.invariants import routes as invariants
 from app.jobs import routes as jobs
 from app.log import configure_logging
 from app.openapi import describe, include
+from app.payments import routes as payments
 from app.request_id import RequestId
 from app.resources import routes as resources
+from app.schedules import routes as schedules
 from app.security import KeyRing
 from app.settings import Settings
 from app.slots import routes as slots
+from app.tokens import CustomerTokens
+from app.waitlist import routes as waitlist
 
 DESCRIPTION = """\
 A headless booking backend. No slot is ever oversold, whatever writes to the database; every change is on record.
@@ -41,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_database(settings) as database:
             app.state.database = database
             app.state.keys = KeyRing(database)
+            app.state.tokens = CustomerTokens(settings)
             yield
 
     # FastAPI, with the scripts of /docs served from here instead of a public CDN
@@ -55,7 +63,21 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    for feature in (resources, slots, bookings, audit, jobs, health):
+    features = (
+        resources,
+        schedules,
+        slots,
+        bookings,
+        groups,
+        waitlist,
+        payments,
+        calendars,
+        audit,
+        invariants,
+        jobs,
+        health,
+    )
+    for feature in features:
         include(app, feature.router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     install_error_handlers(app)

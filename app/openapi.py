@@ -1,11 +1,18 @@
-"""The API description: stable operation ids, and problems under their own media type."""
+"""The API's one list of routes: its description, and that it takes no query parameter it does not describe."""
 
+from collections import Counter
+from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi._compat import ModelField, field_annotation_is_sequence
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params, get_parameterless_sub_dependant, get_validation_alias
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-JSON, PROBLEM_JSON = "application/json", "application/problem+json"
+PROBLEM_JSON = "application/problem+json"
 
 
 def operation_id(route: APIRoute) -> str:
@@ -14,8 +21,57 @@ def operation_id(route: APIRoute) -> str:
 
 
 def include(app: FastAPI, router: APIRouter) -> None:
-    """Serve a feature's routes as the app's own: one flat list, in which a request finds its route at once."""
+    """Serve a feature's routes as the app's own: one flat list, in which a request finds its route at once.
+
+    Those that declare a 422 refuse what they do not take; an address without one is open to a monitor's `?t=123`.
+    """
+    for route in router.routes:
+        if isinstance(route, APIRoute) and HTTPStatus.UNPROCESSABLE_ENTITY in route.responses:
+            _refuse_other_parameters(route)
     app.router.routes.extend(router.routes)
+
+
+class _KnownParameters:
+    """A dependency that refuses a query parameter which no one reads, or of which one value would be dropped.
+
+    Unknown fields of a body are refused for the same reason: a typo must not pass for a default.
+    """
+
+    def __init__(self, dependant: Dependant) -> None:
+        self._takes_many = {
+            get_validation_alias(field): field_annotation_is_sequence(field.field_info.annotation)
+            for field in _query_fields(dependant)
+        }
+
+    async def __call__(self, request: Request) -> None:
+        """Return when there is nothing to refuse. Raises RequestValidationError."""
+        if not request.scope["query_string"]:
+            return
+        given = Counter(name for name, _ in request.query_params.multi_items())
+        objections = {name: self._objection(name, times) for name, times in given.items()}
+        errors = [{"loc": ("query", name), "msg": message} for name, message in objections.items() if message]
+        if errors:
+            raise RequestValidationError(errors)
+
+    def _objection(self, name: str, times: int) -> str | None:
+        if name not in self._takes_many:
+            return "There is no such parameter"
+        return None if times == 1 or self._takes_many[name] else "Give this parameter once"
+
+
+def _query_fields(dependant: Dependant) -> Iterator[ModelField]:
+    yield from get_flat_params(Dependant(query_params=dependant.query_params))
+    for dependency in dependant.dependencies:
+        yield from _query_fields(dependency)
+
+
+def _refuse_other_parameters(route: APIRoute) -> None:
+    dependencies = route.dependant.dependencies
+    # a feature's routes are shared by every app of the process
+    if not any(isinstance(dependency.call, _KnownParameters) for dependency in dependencies):
+        known = Depends(_KnownParameters(route.dependant))
+        # the last of them: who may not call at all is told that first
+        dependencies.append(get_parameterless_sub_dependant(depends=known, path=route.path_format))
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -32,4 +88,6 @@ def _move_problems(responses: dict[str, Any]) -> None:
     for response in responses.values():
         content = response.get("content", {})
         if PROBLEM_JSON in content:
-            content[PROBLEM_JSON]["schema"] = content.pop(JSON)["schema"]
+            # under the media type of the route's own answers
+            (own,) = content.keys() - {PROBLEM_JSON}
+            content[PROBLEM_JSON]["schema"] = content.pop(own)["schema"]

@@ -3,10 +3,11 @@
 import json
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 # Postgres cannot store NUL in text, so it may not come in.
 _NO_NUL = r"^[^\x00]*$"
@@ -74,6 +75,56 @@ class Input(BaseModel):
     """A request body: unknown fields are an error, so that a typo cannot pass for a default."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+Override = Annotated[
+    Text | None,
+    Field(description="Why, for the record. An admin who gives one passes over notice, window, cut-off and limit."),
+]
+# strict: a body says a number as a number
+Units = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+Capacity = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Status = Literal["pending", "confirmed", "completed", "cancelled", "failed", "expired", "no_show"]
+PaymentMethod = Literal["pay_on_arrival", "pay_now"]
+PaymentStatus = Literal["pending", "paid", "failed", "refunded"]
+
+
+class CustomerInput(Input):
+    """Who books. The same `ref` is the same customer; without one, each booking has a customer of its own."""
+
+    ref: Name | None = Field(None, description="Your own id of the customer; opaque to Holdfast.")
+    name: Name | None = None
+    email: Name | None = None
+    phone: Name | None = None
+
+    @model_validator(mode="after")
+    def _someone(self) -> Self:
+        if not any((self.ref, self.name, self.email, self.phone)):
+            msg = "give at least one of ref, name, email and phone"
+            raise ValueError(msg)
+        return self
+
+
+class Booking(BaseModel):
+    """A booking."""
+
+    id: UUID
+    reference: str = Field(description="Short, for people to read out. Not a secret.", examples=["N4C2ZR9"])
+    resource_id: UUID
+    slot_id: UUID
+    customer_ref: str | None
+    status: Status
+    units: int
+    payment_method: PaymentMethod
+    payment_status: PaymentStatus
+    starts_at: datetime
+    ends_at: datetime
+    expires_at: datetime | None = Field(description="Until when a pending booking holds its place.")
+    external_id: str | None = Field(description="Its id in the system it was imported from.")
+    version: int = Field(description="Grows with every change; the ETag is this number in quotes.")
+    metadata: Metadata
+    created_at: datetime
+    updated_at: datetime
 
 
 class Page(BaseModel):

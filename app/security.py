@@ -13,6 +13,7 @@ from fastapi.security.base import SecurityBase
 
 from app.database import Database
 from app.errors import Problem
+from app.tokens import CustomerTokens
 
 Scope = Literal["admin", "frontend", "cron"]
 
@@ -32,10 +33,12 @@ class Actor(NamedTuple):
     ip: str | None = None
     user_agent: str | None = None
     request_id: str | None = None
+    # set for a customer with a token, who acts for nobody else
+    customer_ref: str | None = None
 
-    def json(self) -> dict[str, str | None]:
-        """The shape SQL functions take as `p_actor`."""
-        return self._asdict()
+    def json(self, reason: str | None = None) -> dict[str, str | None]:
+        """The shape SQL functions take as `p_actor`, with the reason the caller gave."""
+        return {**self._asdict(), "reason": reason}
 
 
 class ApiKey(NamedTuple):
@@ -92,7 +95,8 @@ def _client_ip(request: Request) -> str | None:
         return None
 
 
-def _actor(request: Request, actor_type: Literal["customer", "admin", "system"], actor_id: str) -> Actor:
+def actor_of(request: Request, actor_type: Literal["customer", "admin", "system"], actor_id: str) -> Actor:
+    """The actor of that name behind this request, with what the audit trail records of its origin."""
     return Actor(
         actor_type,
         actor_id,
@@ -103,23 +107,54 @@ def _actor(request: Request, actor_type: Literal["customer", "admin", "system"],
 
 
 class Bearer(SecurityBase):
-    """The bearer scheme of the API docs, asking for one of these scopes; `admin` opens everything."""
+    """The bearer scheme of the API docs, asking for one of these scopes; `admin` opens everything.
 
-    def __init__(self, *scopes: Scope) -> None:
+    With `customers`, a customer token opens it too.
+    """
+
+    def __init__(self, *scopes: Scope, customers: bool = False) -> None:
         self.model = HTTPBearerModel(description="An API key: `holdfast keys create --scope admin|frontend|cron`.")
         self.scheme_name = "api_key"
         self.scopes = frozenset({*scopes, "admin"})
+        self.customers = customers
 
     async def __call__(self, request: Request) -> Actor:
-        """The actor behind the request. Raises Problem `unauthorized` or `forbidden`."""
+        """The actor behind the request.
+
+        Raises Problem `unauthorized` or `forbidden`; with `customers` also `unavailable`.
+        """
+        token = _bearer_token(request)
+        if token.startswith(KEY_PREFIX):
+            return await self._by_key(request, token)
+        if self.customers:
+            return await _by_customer_token(request, token)
+        raise Problem("unauthorized")
+
+    async def _by_key(self, request: Request, token: str) -> Actor:
         keys: KeyRing = request.app.state.keys
-        key = await keys.find(_bearer_token(request))
+        key = await keys.find(token)
         if key is None:
             raise Problem("unauthorized")
         if not key.scopes & self.scopes:
             raise Problem("forbidden", facts={"needs_scope": sorted(self.scopes)})
         # A frontend speaks for its customers; the trail names the key it spoke through.
-        return _actor(request, "admin" if "admin" in key.scopes else "customer", f"api_key:{key.id}")
+        return actor_of(request, "admin" if "admin" in key.scopes else "customer", f"api_key:{key.id}")
+
+
+async def _by_customer_token(request: Request, token: str) -> Actor:
+    tokens: CustomerTokens = request.app.state.tokens
+    ref = await tokens.verify(token)
+    return actor_of(request, "customer", f"customer:{ref}")._replace(customer_ref=ref)
+
+
+class CustomerScheme(SecurityBase):
+    """Names customer tokens in the API docs, where one Bearer has room for one scheme; it decides nothing."""
+
+    model = HTTPBearerModel(bearerFormat="JWT", description="A customer's token, signed by your own sign-in.")
+    scheme_name = "customer_token"
+
+    async def __call__(self) -> None:
+        """Nothing: the Bearer beside it reads the token."""
 
 
 class CronBearer(Bearer):
@@ -133,15 +168,24 @@ class CronBearer(Bearer):
         secret = request.app.state.settings.cron_secret
         token = _bearer_token(request)
         if secret and secrets.compare_digest(token.encode(), secret.get_secret_value().encode()):
-            return _actor(request, "system", "cron")
+            return actor_of(request, "system", "cron")
         return (await super().__call__(request))._replace(type="system")
 
 
 Authenticate = Callable[[Request], Awaitable[Actor]]
 admin_only: Authenticate = Bearer()
 frontend_or_admin: Authenticate = Bearer("frontend")
+customer_or_frontend: Authenticate = Bearer("frontend", customers=True)
 cron_only: Authenticate = CronBearer()
+
+
+async def _customer_actor(
+    actor: Annotated[Actor, Depends(customer_or_frontend)], _scheme: Annotated[None, Depends(CustomerScheme())]
+) -> Actor:
+    return actor
+
 
 AdminActor = Annotated[Actor, Depends(admin_only)]
 FrontendActor = Annotated[Actor, Depends(frontend_or_admin)]
+CustomerActor = Annotated[Actor, Depends(_customer_actor)]
 CronActor = Annotated[Actor, Depends(cron_only)]

@@ -1,20 +1,45 @@
 """All that the environment decides, read once and passed in. `.env.example` and `holdfast doctor` list the same."""
 
+import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIN_SECRET_LENGTH = 16
+# RFC 7518, section 3.2: a key for HS256 is as long as what it makes.
+MIN_JWT_SECRET_LENGTH = 32
 
 
-def _long_enough(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value()) < MIN_SECRET_LENGTH:
-        msg = f"a secret needs at least {MIN_SECRET_LENGTH} characters"
+def _at_least(length: int) -> Callable[[SecretStr], SecretStr]:
+    def check(secret: SecretStr) -> SecretStr:
+        if len(secret.get_secret_value()) < length:
+            msg = f"a secret needs at least {length} characters"
+            raise ValueError(msg)
+        return secret
+
+    return check
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _safe_to_trust(url: HttpUrl) -> HttpUrl:
+    # Whoever can change the keys on their way is every customer.
+    if url.scheme != "https" and not _is_loopback(url.host or ""):
+        msg = "keys come over https, or over http from this machine"
         raise ValueError(msg)
-    return secret
+    if url.username or url.password:
+        msg = "public keys need no password"
+        raise ValueError(msg)
+    return url
 
 
 def _plain_identifier(name: str) -> str:
@@ -42,11 +67,21 @@ class Settings(BaseSettings):
     db_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
     data_dir: Path | None = None
     pg_bin: Path | None = None
-    cron_secret: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
+    cron_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_SECRET_LENGTH))] | None = None
+    jwt_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_JWT_SECRET_LENGTH))] | None = None
+    jwks_url: Annotated[HttpUrl, AfterValidator(_safe_to_trust)] | None = None
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
+    stripe_webhook_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_SECRET_LENGTH))] | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def takes_customer_tokens(self) -> bool:
+        """Whether any customer token can be verified."""
+        return self.jwt_secret is not None or self.jwks_url is not None
 
     @property
     def dsn(self) -> str:

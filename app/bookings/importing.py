@@ -13,10 +13,9 @@ import asyncpg
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from app.bookings import queries
-from app.bookings.schemas import CustomerInput, PaymentMethod, PaymentStatus, Status, Units
 from app.database import Database
 from app.errors import problem_of
-from app.schemas import Instant, Name, Timezone
+from app.schemas import CustomerInput, Instant, Name, PaymentMethod, PaymentStatus, Status, Timezone
 from app.security import Actor
 
 BATCH_SIZE = 500
@@ -50,7 +49,7 @@ class ImportRow(BaseModel):
     customer_name: Name | None = None
     customer_email: Name | None = None
     customer_phone: Name | None = None
-    units: Units = 1
+    units: Annotated[int, Field(ge=1, le=10_000)] = 1
     payment_method: PaymentMethod = "pay_on_arrival"
     payment_status: PaymentStatus = "pending"
 

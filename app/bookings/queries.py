@@ -1,14 +1,14 @@
 """One call a function of sql/: bookings."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from asyncpg import Record
 
-from app.bookings.schemas import BookingCreate, BookingPayment, BookingReschedule, Reason, Status
+from app.bookings.schemas import BookingCreate, BookingFilters, BookingPayment, BookingReschedule, Reason
 from app.conditions import fingerprint
+from app.customer import customer_of
 from app.database import Database
 from app.security import Actor
 
@@ -27,13 +27,14 @@ class Target(NamedTuple):
 async def create_booking(db: Database, actor: Actor, body: BookingCreate, idempotency_key: str | None) -> Record:
     """The new booking, or the one this key made before: `booking_id, booking_version, body, replayed`.
 
-    Raises slot_not_found, slot_full, slot_closed, slot_in_past, insufficient_units, idempotency_conflict.
+    Raises slot_not_found, slot_full, slot_closed, slot_in_past, not_open_yet, too_late, insufficient_units,
+    limit_reached, idempotency_conflict.
     """
     return await db.call_row(
         "create_booking_safe",
-        p_actor=actor.json(),
+        p_actor=actor.json(body.reason),
         p_slot_id=body.slot_id,
-        p_customer=body.customer.model_dump(exclude_none=True),
+        p_customer=customer_of(actor, body.customer),
         p_units=body.units,
         p_payment_method=body.payment_method,
         p_metadata=body.metadata,
@@ -48,7 +49,7 @@ async def change_booking(
     """The booking after `change`, or as this key answered before: `booking_id, booking_version, body, replayed`.
 
     Raises booking_not_found, version_conflict, invalid_transition, idempotency_conflict, and what the change itself
-    refuses: hold_expired, too_early, or what create_booking raises of a slot.
+    refuses: hold_expired, too_early, too_late, or what create_booking raises of a slot.
     """
     return await db.call_row(
         change,
@@ -61,35 +62,25 @@ async def change_booking(
     )
 
 
-async def get_booking(db: Database, booking_id: UUID) -> Record:
-    """One booking. Raises booking_not_found."""
-    return await db.call_row("get_booking", p_booking_id=booking_id)
+async def get_booking(db: Database, actor: Actor, booking_id: UUID) -> Record:
+    """One booking, of a customer with a token only an own one. Raises booking_not_found."""
+    return await db.call_row("get_booking", p_booking_id=booking_id, p_customer_ref=actor.customer_ref)
 
 
-async def list_bookings(
-    db: Database,
-    *,
-    status: Status | None,
-    resource_id: UUID | None,
-    customer_ref: str | None,
-    starting: datetime | None,
-    before: datetime | None,
-    updated_since: datetime | None,
-    limit: int,
-    cursor: str | None,
-) -> str:
-    """One page of the bookings that pass every given filter, as JSON."""
+async def list_bookings(db: Database, actor: Actor, filters: BookingFilters) -> str:
+    """One page of the bookings that pass every given filter, as JSON; of a customer with a token only own ones."""
     return str(
         await db.call_value(
             "list_bookings",
-            p_status=status,
-            p_resource_id=resource_id,
-            p_customer_ref=customer_ref,
-            p_from=starting,
-            p_to=before,
-            p_updated_since=updated_since,
-            p_limit=limit,
-            p_cursor=cursor,
+            p_status=filters.status,
+            p_resource_id=filters.resource_id,
+            p_customer_ref=actor.customer_ref or filters.customer_ref,
+            p_from=filters.starting,
+            p_to=filters.before,
+            p_updated_since=filters.updated_since,
+            p_metadata=filters.metadata,
+            p_limit=filters.limit,
+            p_cursor=filters.cursor,
         )
     )
 

@@ -8,25 +8,22 @@ from fastapi import APIRouter, Depends, Query
 
 from app.bookings import queries
 from app.bookings.schemas import (
-    Booking,
     BookingCreate,
+    BookingFilters,
     BookingPage,
     BookingPayment,
     BookingReschedule,
     Reason,
-    Status,
 )
-from app.conditions import IdempotencyKey, IfMatch
+from app.conditions import REPLAYED, IdempotencyKey, IfMatch
 from app.database import Db
 from app.errors import UNREADABLE, problems
 from app.openapi import operation_id
 from app.responses import DatabaseJson
-from app.schemas import Instant, Name
-from app.security import AdminActor, FrontendActor
+from app.schemas import Booking
+from app.security import AdminActor, CustomerActor, FrontendActor
 
 router = APIRouter(prefix="/v1/bookings", tags=["bookings"], generate_unique_id_function=operation_id)
-
-REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 async def _target(booking_id: UUID, version: IfMatch, idempotency_key: IdempotencyKey) -> queries.Target:
@@ -49,6 +46,9 @@ Target = Annotated[queries.Target, Depends(_target)]
         "insufficient_units",
         "slot_closed",
         "slot_in_past",
+        "not_open_yet",
+        "too_late",
+        "limit_reached",
         "idempotency_conflict",
         *UNREADABLE,
         "busy",
@@ -56,10 +56,11 @@ Target = Annotated[queries.Target, Depends(_target)]
     ),
 )
 async def create_booking(
-    actor: FrontendActor, body: BookingCreate, idempotency_key: IdempotencyKey, db: Db
+    actor: CustomerActor, body: BookingCreate, idempotency_key: IdempotencyKey, db: Db
 ) -> DatabaseJson:
     """Take a place in a slot, if it has one.
 
+    An admin who gives a `reason` may book where notice, booking window or the limit a customer would forbid it.
     `pay_on_arrival` answers a `confirmed` booking; `pay_now` a `pending` one that holds its place until `expires_at`.
     Send an `Idempotency-Key` and repeat the request as often as you need: one booking comes of it, and one answer.
     """
@@ -73,31 +74,9 @@ async def create_booking(
     summary="List bookings",
     responses=problems("unauthorized", "forbidden", "validation"),
 )
-async def list_bookings(
-    db: Db,
-    _actor: FrontendActor,
-    status: Status | None = None,
-    resource_id: UUID | None = None,
-    customer_ref: Name | None = None,
-    starting: Annotated[Instant | None, Query(alias="from", description="Starts at or after this.")] = None,
-    before: Annotated[Instant | None, Query(alias="to", description="Starts before this.")] = None,
-    updated_since: Instant | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: str | None = None,
-) -> DatabaseJson:
-    """List the bookings that pass every given filter, by start."""
-    page = await queries.list_bookings(
-        db,
-        status=status,
-        resource_id=resource_id,
-        customer_ref=customer_ref,
-        starting=starting,
-        before=before,
-        updated_since=updated_since,
-        limit=limit,
-        cursor=cursor,
-    )
-    return DatabaseJson(page)
+async def list_bookings(db: Db, actor: CustomerActor, filters: Annotated[BookingFilters, Query()]) -> DatabaseJson:
+    """List the bookings that pass every given filter, by start. A customer with a token sees own bookings only."""
+    return DatabaseJson(await queries.list_bookings(db, actor, filters))
 
 
 @router.get(
@@ -106,9 +85,9 @@ async def list_bookings(
     summary="Read a booking",
     responses=problems("unauthorized", "forbidden", "booking_not_found", "validation"),
 )
-async def get_booking(booking_id: UUID, db: Db, _actor: FrontendActor) -> DatabaseJson:
+async def get_booking(actor: CustomerActor, booking_id: UUID, db: Db) -> DatabaseJson:
     """Read one booking; its ETag is what `If-Match` takes."""
-    return _one_booking(await queries.get_booking(db, booking_id))
+    return _one_booking(await queries.get_booking(db, actor, booking_id))
 
 
 _CHANGE_REFUSALS = (
@@ -129,10 +108,13 @@ _CHANGE_REFUSALS = (
     "/{booking_id}/cancel",
     response_model=Booking,
     summary="Cancel a booking",
-    responses=problems(*_CHANGE_REFUSALS),
+    responses=problems(*_CHANGE_REFUSALS, "too_late"),
 )
-async def cancel_booking(actor: FrontendActor, target: Target, db: Db, body: Reason | None = None) -> DatabaseJson:
-    """Give the place back. Cancelling is final, and the booking stays on record."""
+async def cancel_booking(actor: CustomerActor, target: Target, db: Db, body: Reason | None = None) -> DatabaseJson:
+    """Give the place back, before the resource's cut-off. Cancelling is final, and the booking stays on record.
+
+    After the cut-off only an admin may, with a `reason`.
+    """
     return _one_booking(await queries.change_booking(db, "cancel_booking", actor, target, body or Reason()))
 
 
@@ -147,10 +129,13 @@ async def cancel_booking(actor: FrontendActor, target: Target, db: Db, body: Rea
         "insufficient_units",
         "slot_closed",
         "slot_in_past",
+        "not_open_yet",
+        "too_late",
+        "limit_reached",
         "hold_expired",
     ),
 )
-async def reschedule_booking(actor: FrontendActor, target: Target, db: Db, body: BookingReschedule) -> DatabaseJson:
+async def reschedule_booking(actor: CustomerActor, target: Target, db: Db, body: BookingReschedule) -> DatabaseJson:
     """Take a place in another slot and give back this one, in one step: same id, same reference, or nothing changes."""
     return _one_booking(await queries.change_booking(db, "reschedule_booking", actor, target, body))
 

@@ -4,21 +4,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
+from app.conditions import KnownEtags
 from app.database import Db
 from app.errors import UNREADABLE, Problem, problems
 from app.openapi import operation_id
-from app.responses import DatabaseJson
+from app.responses import DatabaseJson, NotModified
 from app.schemas import Instant, Timezone
 from app.security import AdminActor
 from app.slots import queries
-from app.slots.schemas import Availability, SlotsCreate, SlotsCreated
+from app.slots.schemas import Availability, GivenSlots, SlotsCreate, SlotsCreated
 
 router = APIRouter(prefix="/v1", tags=["slots"], generate_unique_id_function=operation_id)
 
 DEFAULT_RANGE = timedelta(days=7)
 LONGEST_RANGE = timedelta(days=92)
+
+Zone = Annotated[Timezone | None, Query(description="The zone of the answer; the resource's, where absent.")]
+WantedUnits = Annotated[int, Query(ge=1, le=10_000, description="How many units a booking is to take.")]
 
 
 @router.post(
@@ -37,19 +41,46 @@ async def add_slots(actor: AdminActor, resource_id: UUID, body: SlotsCreate, db:
     "/available-slots",
     response_model=Availability,
     summary="See what is free",
-    responses=problems("resource_not_found", "validation"),
+    responses={
+        304: {"description": "Nothing has changed since the answer with that ETag."},
+        **problems("resource_not_found", "validation"),
+    },
 )
 async def available_slots(
     db: Db,
-    resource_id: UUID,
+    known: KnownEtags,
+    resource_id: Annotated[list[UUID], Query(min_length=1, max_length=50, description="Repeat it for several.")],
     starting: Annotated[Instant | None, Query(alias="from", description="Now, where it is absent.")] = None,
     before: Annotated[Instant | None, Query(alias="to", description="7 days after `from`, where absent.")] = None,
-    tz: Annotated[Timezone | None, Query(description="The zone of the answer; the resource's, where absent.")] = None,
-    units: Annotated[int, Query(ge=1, le=10_000)] = 1,
-) -> DatabaseJson:
-    """List the slots that start in [`from`, `to`), at most 92 days, each with what is left or why it is not free."""
+    tz: Zone = None,
+    units: WantedUnits = 1,
+) -> Response:
+    """List the slots that start in [`from`, `to`), at most 92 days, each with what is left or why it is not free.
+
+    Several resources of different zones are answered in UTC, unless `tz` says otherwise. Send the ETag back as
+    `If-None-Match`, and an answer that has not changed is a 304. A hold whose time is over counts as free.
+    """
     starting = starting or datetime.now(UTC)
     before = before or starting + DEFAULT_RANGE
     if not timedelta(0) < before - starting <= LONGEST_RANGE:
         raise Problem("validation", f"`to` must lie after `from`, by at most {LONGEST_RANGE.days} days")
-    return DatabaseJson(await queries.available_slots(db, resource_id, starting, before, tz, units))
+    row = await queries.available_slots(db, list(dict.fromkeys(resource_id)), starting, before, tz, units, known)
+    if row["body"] is None:
+        return NotModified(row["etag"])
+    return DatabaseJson(row["body"], tag=row["etag"])
+
+
+@router.get(
+    "/slots",
+    response_model=GivenSlots,
+    summary="See whether given slots are free",
+    responses=problems("validation"),
+)
+async def given_slots(
+    db: Db,
+    ids: Annotated[list[UUID], Query(min_length=1, max_length=200, description="Repeat it for several.")],
+    tz: Zone = None,
+    units: WantedUnits = 1,
+) -> DatabaseJson:
+    """Answer these slots as availability does, legacy ones too (`closed`); ids of no slot are left out."""
+    return DatabaseJson(await queries.given_slots(db, ids, tz, units))

@@ -6,9 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
-from app.schemas import Input, Instant
-
-Capacity = Annotated[int, Field(ge=1, le=1_000_000)]
+from app.schemas import Capacity, Input, Instant
 
 
 class SlotCreate(Input):
@@ -37,6 +35,7 @@ class Slot(BaseModel):
     """A slot and what is left of it."""
 
     id: UUID
+    resource_id: UUID
     starts_at: datetime
     ends_at: datetime
     max_bookings: int
@@ -44,8 +43,11 @@ class Slot(BaseModel):
     remaining_bookings: int
     remaining_units: int | None
     available: bool = Field(description="Whether it may be booked now, with the units asked for.")
-    reason: Literal["full", "past"] | None = Field(description="Why not, where it is not available.")
-    opens_at: datetime | None = Field(description="When booking opens, where it has not yet.")
+    reason: Literal["closed", "past", "notice", "not_open", "full"] | None = Field(
+        description="Why not, where it is not available: `closed` to newcomers, `past`, too late for the resource's "
+        "`notice`, `not_open` yet (see `opens_at`), or `full` for the units asked for."
+    )
+    opens_at: datetime | None = Field(description="When booking opens, where there is a booking window.")
 
 
 class SlotsCreated(BaseModel):
@@ -57,8 +59,15 @@ class SlotsCreated(BaseModel):
 
 
 class Availability(BaseModel):
-    """The slots of one resource, by start."""
+    """The slots of one or more resources, by start."""
 
-    resource_id: UUID
+    resource_id: UUID | None = Field(description="The resource, where one was asked for.")
+    timezone: str = Field(description="The zone in which the times are given.")
+    slots: list[Slot]
+
+
+class GivenSlots(BaseModel):
+    """The slots asked for by id, by start; ids of no slot are left out."""
+
     timezone: str = Field(description="The zone in which the times are given.")
     slots: list[Slot]

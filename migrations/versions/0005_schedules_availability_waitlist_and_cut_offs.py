@@ -362,8 +362,9 @@ $$""",
     Change(
         "functions/calendar_bookings",
         None,
-        r"""-- Promises: the bookings of a resource or of a customer that a calendar shows: from a month ago on, by start, those that
--- are over by name too. Called by GET /v1/resources/{id}/calendar.ics and /v1/customers/{ref}/calendar.ics.
+        r"""-- Promises: the bookings of a resource or of a customer that a calendar shows: from a month ago on, by start,
+-- cancelled ones too, so that a calendar can take them back.
+-- Called by GET /v1/resources/{id}/calendar.ics and /v1/customers/{ref}/calendar.ics.
 -- Raises: SB009 resource_not_found.
 CREATE OR REPLACE FUNCTION calendar_bookings(
   p_resource_id uuid DEFAULT NULL, p_customer_ref text DEFAULT NULL, p_now timestamptz DEFAULT now()
@@ -797,7 +798,7 @@ DECLARE
   v_customer jsonb := own_customer(p_actor, p_customer);
   v_demand record;
   v_item record;
-  v_bookings json[] := '{}';
+  v_bookings json[] := ARRAY[]::json[];
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   PERFORM FROM slots s
@@ -865,7 +866,7 @@ DECLARE
   v_occurrence record;
   v_booking json;
   v_code text;
-  v_report json[] := '{}';
+  v_report json[] := ARRAY[]::json[];
   v_booked integer := 0;
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
@@ -1984,7 +1985,7 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  c_not_rules CONSTANT text[] := '{version,created_at,updated_at}';
+  c_not_rules CONSTANT text[] := ARRAY['version', 'created_at', 'updated_at'];
   v_old schedules;
   v_new schedules;
 BEGIN
@@ -2338,7 +2339,7 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_limit integer := (SELECT c.max_bookings_per_customer FROM schedules c WHERE c.resource_id = p_resource_id);
-  v_live integer;
+  v_live bigint;
 BEGIN
   IF v_limit IS NULL OR may_override(p_actor) THEN
     RETURN;
@@ -2540,7 +2541,7 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   -- who had the place once is no newcomer: neither notice nor window binds
-  c_insider CONSTANT jsonb := '{"type": "admin", "reason": "had the place"}';
+  c_insider CONSTANT jsonb := jsonb_build_object('type', 'admin', 'reason', 'had the place');
 BEGIN
   IF NOT p_booking.holds_place THEN
     PERFORM require_open_slot(c_insider, s, p_now), require_room(s, p_booking.units, 1, p_now)
@@ -2908,18 +2909,14 @@ $$""",
         "functions/schedules_guard_hours",
         None,
         r"""-- Promises: only opening hours are stored as such, whoever writes: hours that overlap would make slots that do.
--- Called by triggers schedules_guard_hours and schedule_exceptions_guard_hours. Raises: what require_hours raises.
+-- Called by triggers schedules_guard_hours and schedule_exceptions_guard_hours with the column to look at. Raises: what require_hours raises.
 CREATE OR REPLACE FUNCTION schedules_guard_hours()
 RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-  IF TG_TABLE_NAME = 'schedules' THEN
-    PERFORM require_hours(NEW.weekly, true);
-  ELSE
-    PERFORM require_hours(NEW.hours, false);
-  END IF;
+  PERFORM require_hours(to_jsonb(NEW) -> TG_ARGV[0], TG_ARGV[0] = 'weekly');
   RETURN NEW;
 END
 $$""",
@@ -2968,8 +2965,8 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   -- 24 hours, not a day: a day is as long as the session's own zone says
-  c_day CONSTANT interval := '24 hours';
-  c_tick CONSTANT interval := '1 microsecond';
+  c_day CONSTANT interval := interval '24 hours';
+  c_tick CONSTANT interval := interval '1 microsecond';
   -- of a time that comes twice Postgres takes the second
   v_later timestamptz := p_wall AT TIME ZONE p_timezone;
   v_before timestamptz := v_later - c_day;
@@ -3402,7 +3399,7 @@ EXECUTE FUNCTION bookings_offer_places()""",
         r"""CREATE OR REPLACE TRIGGER schedule_exceptions_guard_hours
 BEFORE INSERT OR UPDATE OF hours ON schedule_exceptions
 FOR EACH ROW
-EXECUTE FUNCTION schedules_guard_hours()""",
+EXECUTE FUNCTION schedules_guard_hours('hours')""",
     ),
     Change(
         "triggers/schedule_exceptions_write_audit",
@@ -3418,7 +3415,7 @@ EXECUTE FUNCTION write_audit_log('schedule_exception')""",
         r"""CREATE OR REPLACE TRIGGER schedules_guard_hours
 BEFORE INSERT OR UPDATE OF weekly ON schedules
 FOR EACH ROW
-EXECUTE FUNCTION schedules_guard_hours()""",
+EXECUTE FUNCTION schedules_guard_hours('weekly')""",
     ),
     Change(
         "triggers/schedules_write_audit",

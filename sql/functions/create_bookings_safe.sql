@@ -18,7 +18,7 @@ DECLARE
   v_customer jsonb := own_customer(p_actor, p_customer);
   v_demand record;
   v_item record;
-  v_bookings json[] := '{}';
+  v_bookings json[] := ARRAY[]::json[];
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   PERFORM FROM slots s

@@ -26,7 +26,7 @@ DECLARE
   v_occurrence record;
   v_booking json;
   v_code text;
-  v_report json[] := '{}';
+  v_report json[] := ARRAY[]::json[];
   v_booked integer := 0;
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);

@@ -9,7 +9,7 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  c_not_rules CONSTANT text[] := '{version,created_at,updated_at}';
+  c_not_rules CONSTANT text[] := ARRAY['version', 'created_at', 'updated_at'];
   v_old schedules;
   v_new schedules;
 BEGIN

@@ -10,7 +10,7 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_limit integer := (SELECT c.max_bookings_per_customer FROM schedules c WHERE c.resource_id = p_resource_id);
-  v_live integer;
+  v_live bigint;
 BEGIN
   IF v_limit IS NULL OR may_override(p_actor) THEN
     RETURN;

@@ -8,7 +8,7 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   -- who had the place once is no newcomer: neither notice nor window binds
-  c_insider CONSTANT jsonb := '{"type": "admin", "reason": "had the place"}';
+  c_insider CONSTANT jsonb := jsonb_build_object('type', 'admin', 'reason', 'had the place');
 BEGIN
   IF NOT p_booking.holds_place THEN
     PERFORM require_open_slot(c_insider, s, p_now), require_room(s, p_booking.units, 1, p_now)

@@ -9,8 +9,8 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   -- 24 hours, not a day: a day is as long as the session's own zone says
-  c_day CONSTANT interval := '24 hours';
-  c_tick CONSTANT interval := '1 microsecond';
+  c_day CONSTANT interval := interval '24 hours';
+  c_tick CONSTANT interval := interval '1 microsecond';
   -- of a time that comes twice Postgres takes the second
   v_later timestamptz := p_wall AT TIME ZONE p_timezone;
   v_before timestamptz := v_later - c_day;

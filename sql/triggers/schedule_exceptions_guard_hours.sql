@@ -1,4 +1,4 @@
 CREATE OR REPLACE TRIGGER schedule_exceptions_guard_hours
 BEFORE INSERT OR UPDATE OF hours ON schedule_exceptions
 FOR EACH ROW
-EXECUTE FUNCTION schedules_guard_hours()
+EXECUTE FUNCTION schedules_guard_hours('hours')

@@ -1,6 +1,7 @@
 """put_schedule, refresh_future_schedule, schedule_plan: rules become slots, and no booking is lost by it."""
 
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 
@@ -9,7 +10,7 @@ from tests.sql.schedules import counts, put_schedule, slots_of
 from tests.sql.support import at
 
 MONDAY = at("2030-06-03T00:00")
-WEEK = {"p_now": MONDAY, "horizon_days": 6}
+WEEK: dict[str, Any] = {"p_now": MONDAY, "horizon_days": 6}
 
 
 async def test_rules_become_slots_up_to_the_horizon(make: Factory, conn: asyncpg.Connection) -> None:

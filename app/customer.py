@@ -1,0 +1,20 @@
+"""Who a booking is for: the customer that the request names, or the one whose token it carries."""
+
+from app.errors import Problem
+from app.schemas import CustomerInput
+from app.security import Actor
+
+
+def customer_of(actor: Actor, given: CustomerInput | None) -> dict[str, str]:
+    """The customer as SQL functions take it in `p_customer`.
+
+    Raises Problem `validation` when there is none, and `forbidden` when a customer's token names another.
+    """
+    customer = given.model_dump(exclude_none=True) if given else {}
+    if actor.customer_ref is not None:
+        if customer.setdefault("ref", actor.customer_ref) != actor.customer_ref:
+            raise Problem("forbidden", "A customer's token books for that customer alone.")
+    elif not customer:
+        error = {"field": "body.customer", "message": "Field required"}
+        raise Problem("validation", "body.customer: Field required", {"errors": [error]})
+    return customer

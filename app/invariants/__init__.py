@@ -1,0 +1,1 @@
+"""Whether every promise still holds, recounted from the rows."""

@@ -1,0 +1,1 @@
+"""When a resource can be booked: the rules that make its slots."""
