@@ -8,6 +8,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import structlog
 
@@ -22,15 +23,26 @@ WORK_BUDGET = 8.0
 GRACE = 1.0
 COUNT_PATIENCE = 0.5
 
-BATCH_SIZE = 500
-
 logger = structlog.get_logger(__name__)
 
-Sweep = Callable[[Database, Actor, int], Awaitable[int]]
 
-# What counts as a job done. Holds first: each frees a place that somebody may be waiting for.
-SWEEPS: tuple[Sweep, ...] = (queries.expire_due_bookings, queries.complete_due_bookings)
-HOUSEKEEPING: tuple[Sweep, ...] = (queries.prune_idempotency_keys,)
+class Sweep(NamedTuple):
+    """All due work of one kind, batch by batch: each call answers how much it did."""
+
+    run: Callable[[Database, Actor, int], Awaitable[int]]
+    batch_size: int = 500
+    settles_jobs: bool = True
+
+
+SWEEPS = (
+    # first, for each frees a place that somebody may be waiting for
+    Sweep(queries.expire_due_bookings),
+    Sweep(queries.complete_due_bookings),
+    # one resource a transaction: see the function
+    Sweep(queries.refresh_due_schedules, batch_size=1),
+    Sweep(queries.close_waitlists, settles_jobs=False),
+    Sweep(queries.prune_idempotency_keys, settles_jobs=False),
+)
 
 
 async def process_jobs(
@@ -49,11 +61,11 @@ async def process_jobs(
 
     try:
         async with asyncio.timeout(budget + GRACE):
-            for sweep in (*SWEEPS, *HOUSEKEEPING):
-                done = BATCH_SIZE
-                while done == BATCH_SIZE and not out_of_time():
-                    done = await sweep(db, actor, BATCH_SIZE)
-                    processed += done if sweep in SWEEPS else 0
+            for sweep in SWEEPS:
+                done = sweep.batch_size
+                while done == sweep.batch_size and not out_of_time():
+                    done = await sweep.run(db, actor, sweep.batch_size)
+                    processed += done if sweep.settles_jobs else 0
     except TimeoutError:
         logger.warning("batch given up", instance_id=instance_id)
 

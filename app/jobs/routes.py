@@ -13,7 +13,7 @@ router = APIRouter(tags=["operations"], generate_unique_id_function=operation_id
 
 
 async def process_jobs(db: Db, actor: CronActor) -> RunReport:
-    """Do the work that is due: complete bookings that are over, expire holds.
+    """Do the work that is due: complete bookings that are over, expire holds, roll schedules on.
 
     Call it every minute or oftener, from as many places as you like. It works for at most 8 seconds, answers before
     10, and takes `CRON_SECRET` or an API key of scope `cron` as its bearer token.
