@@ -16,6 +16,14 @@ RUN_LOCK = 0x686F6C64
 
 settings: Settings = context.config.attributes.get("settings") or Settings()
 
+# IF NOT EXISTS alone asks for CREATE on the database even where the schema is there, prepared for a role without it.
+CREATE_SCHEMA = f"""
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{settings.db_schema}') THEN
+        CREATE SCHEMA IF NOT EXISTS {settings.db_schema};
+    END IF;
+END $$"""
+
 # At the start of every transaction.
 SET_UP = (
     f"SET LOCAL search_path TO {settings.db_schema}, pg_temp",
@@ -67,7 +75,7 @@ async def run_online() -> None:
         await guard.exec_driver_sql("SET LOCAL lock_timeout TO '10min'")
         await guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
         await guard.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RUN_LOCK})")
-        await connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {settings.db_schema}")
+        await connection.exec_driver_sql(CREATE_SCHEMA)
         await connection.commit()
         await connection.run_sync(run)
     await engine.dispose()
@@ -82,7 +90,7 @@ def run_offline() -> None:
         version_table_schema=settings.db_schema,
     )
     with context.begin_transaction():
-        for statement in (*SET_UP, f"CREATE SCHEMA IF NOT EXISTS {settings.db_schema}"):
+        for statement in (*SET_UP, CREATE_SCHEMA):
             context.execute(statement)
         context.run_migrations()
 

@@ -7,6 +7,7 @@ years from now replays what really ran.
 """
 
 import argparse
+import ast
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,16 +71,25 @@ def changes_between(before: Mapping[str, str], after: Mapping[str, str]) -> list
 
 
 def render(message: str, revision: str, down_revision: str, changes: list[Change]) -> str:
-    """The new revision's source text."""
-
-    def literal(text: str | None) -> str:
-        return "None" if text is None else f'r"""{text}"""'
-
+    """The new revision's source text, from which every SQL text reads back exactly."""
     blocks = "".join(
-        f'    Change(\n        "{c.name}",\n        {literal(c.before)},\n        {literal(c.after)},\n    ),\n'
+        f'    Change(\n        "{c.name}",\n        {_literal(c.before)},\n        {_literal(c.after)},\n    ),\n'
         for c in changes
     )
-    return TEMPLATE.format(message=message, revision=revision, down_revision=down_revision, changes=blocks)
+    promise = message.replace("\\", r"\\").replace('"""', r"\"\"\"")
+    return TEMPLATE.format(message=promise, revision=revision, down_revision=down_revision, changes=blocks)
+
+
+def _literal(text: str | None) -> str:
+    readable = f'r"""{text}"""'
+    return readable if text is not None and _reads_back(readable, text) else repr(text)
+
+
+def _reads_back(literal: str, text: str) -> bool:
+    try:
+        return bool(ast.literal_eval(literal) == text)
+    except (SyntaxError, ValueError):
+        return False
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 -- Promises: the resource has exactly these rules, and its coming slots follow; or, as a dry run, the same answer and
 -- nothing changed. The same rules again change nothing. Called by PUT /v1/resources/{id}/schedule.
--- Locks: schedule, then what refresh_future_schedule locks. Raises: SB009 resource_not_found, SB017 invalid_hours.
+-- Locks: resource, schedule, then what refresh_future_schedule locks. Raises: SB009 resource_not_found, SB017 invalid_hours.
 CREATE OR REPLACE FUNCTION put_schedule(
   p_actor jsonb, p_resource_id uuid, p_rules jsonb, p_dry_run boolean DEFAULT false, p_now timestamptz DEFAULT now()
 )
@@ -29,6 +29,8 @@ BEGIN
     );
   END IF;
 
+  -- a resource has no schedule to lock before its first
+  PERFORM FROM resources r WHERE r.id = p_resource_id FOR NO KEY UPDATE;
   SELECT * INTO v_old FROM schedules c WHERE c.resource_id = p_resource_id FOR NO KEY UPDATE;
   v_new.version := COALESCE(v_old.version, 0) + 1;
   v_new.created_at := COALESCE(v_old.created_at, p_now);

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies
 
 from migrations import sqltree
 from migrations.freeze import changes_between, frozen_tree, history, render
@@ -51,6 +53,21 @@ def test_what_is_rendered_reads_back_exactly() -> None:
 
     assert (names["revision"], names["down_revision"]) == ("0042", "0041")
     assert names["CHANGES"] == changes
+
+
+# Any text, and texts of little but what means something inside a Python literal. A command line cannot hold NUL.
+TEXTS = strategies.text() | strategies.text(alphabet="\"'\\\r\n\0{}rN a")
+
+
+@hypothesis.given(message=TEXTS.map(lambda text: text.replace("\0", "")), before=TEXTS, after=TEXTS | strategies.none())
+@hypothesis.example('"', 'comment on x is "', "E'\\\\' || '\\")
+@hypothesis.example('"""', 'SELECT $$ """ $$', '"""')
+@hypothesis.example("\\N", "one\r\ntwo", "one\rtwo")
+def test_any_text_is_rendered_so_that_it_reads_back_exactly(message: str, before: str, after: str | None) -> None:
+    names: dict[str, object] = {}
+    exec(render(message, "0042", "0041", [Change("functions/f", before, after)]).encode(), names)  # noqa: S102
+
+    assert names["CHANGES"] == [Change("functions/f", before, after)]
 
 
 # What a developer might do to sql/ between two revisions: an edit, a new signature with its caller, a trigger gone,

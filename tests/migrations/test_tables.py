@@ -27,7 +27,7 @@ async def test_the_page_describes_the_migrated_database(dsn: str) -> None:
         "ALTER TABLE bookings ADD COLUMN extra text",
         "ALTER TABLE bookings DROP COLUMN payment_status",
         "ALTER TABLE slots ALTER COLUMN max_units SET NOT NULL",
-        "ALTER TABLE resources ALTER COLUMN hold_minutes TYPE bigint",
+        "ALTER TABLE schedules ALTER COLUMN hold_minutes TYPE bigint",
         "DROP INDEX jobs_due_idx",
         "CREATE INDEX ON jobs (job_type)",
         "ALTER TABLE customers DROP CONSTRAINT customers_ref_key",

@@ -1,10 +1,12 @@
 """Settings: what the environment may say, and what it never gives away."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import HttpUrl, SecretStr, ValidationError
 
+from app.doctor import examine
 from app.settings import Settings
 
 SECRET = "s3cret-of-the-database"  # noqa: S105
@@ -76,6 +78,64 @@ def test_a_short_cron_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         from_environment(monkeypatch, CRON_SECRET="x" * 15)
 
 
+def test_a_short_secret_for_customer_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert from_environment(monkeypatch, JWT_SECRET="x" * 32).jwt_secret is not None
+    with pytest.raises(ValidationError, match="at least 32 characters"):
+        from_environment(monkeypatch, JWT_SECRET="x" * 31)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://id.example/.well-known/jwks.json",
+        "https://id.example:8443/keys?tenant=7",
+        "http://localhost:9000/keys",
+        "http://127.0.0.1:9000/keys",
+        "http://127.8.8.8/keys",
+        "http://[::1]:9000/keys",
+    ],
+)
+def test_keys_are_fetched_over_https_or_from_this_machine(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert str(from_environment(monkeypatch, JWKS_URL=url).jwks_url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://id.example/keys",
+        "http://10.0.0.1/keys",
+        "http://0.0.0.0/keys",
+        "http://localhost.example/keys",
+        "http://127.0.0.1.example/keys",
+        "http://localhost@id.example/keys",
+        "https://user:password@id.example/keys",
+        "ftp://localhost/keys",
+        "file:///etc/keys.json",
+        "id.example/keys",
+        "https://",
+        "https://id.example:70000/keys",
+    ],
+)
+def test_keys_are_fetched_from_nowhere_else(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    with pytest.raises(ValidationError, match="jwks_url"):
+        from_environment(monkeypatch, JWKS_URL=url)
+
+
+@pytest.mark.parametrize(
+    ("variables", "takes"),
+    [
+        ({}, False),
+        ({"JWT_AUDIENCE": "holdfast", "JWT_ISSUER": "https://id.example/"}, False),
+        ({"JWT_SECRET": "x" * 32}, True),
+        ({"JWKS_URL": "https://id.example/keys"}, True),
+    ],
+)
+def test_a_secret_or_a_set_of_keys_turns_customer_tokens_on(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], takes: bool
+) -> None:
+    assert from_environment(monkeypatch, **variables).takes_customer_tokens is takes
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -93,7 +153,10 @@ def test_a_setting_out_of_range_is_refused_by_name(monkeypatch: pytest.MonkeyPat
 
 def test_what_is_printed_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = from_environment(
-        monkeypatch, DATABASE_URL=f"postgresql://u:{SECRET}@db.example/app", CRON_SECRET=f"{SECRET} of cron"
+        monkeypatch,
+        DATABASE_URL=f"postgresql://u:{SECRET}@db.example/app",
+        CRON_SECRET=f"{SECRET} of cron",
+        JWT_SECRET=f"{SECRET} of the sign-in",
     )
 
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
@@ -101,9 +164,33 @@ def test_what_is_printed_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_refusal_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError) as refusal:
-        from_environment(monkeypatch, CRON_SECRET=SECRET[:9])
+        from_environment(monkeypatch, CRON_SECRET=SECRET[:9], JWT_SECRET=SECRET[:9])
 
     assert SECRET[:9] not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ["customer tokens are off", "nothing is wrong"]),
+        ({"jwt_secret": SecretStr(SECRET)}, ["customer tokens are on", "nothing is wrong"]),
+        ({"jwt_audience": "me"}, ["customer tokens are off", "JWT_AUDIENCE or JWT_ISSUER is set without JWT_SECRET"]),
+        ({"jwks_url": HttpUrl("https://id.example/keys")}, ["customer tokens are on", "JWKS_URL is set without"]),
+        (
+            {"jwks_url": HttpUrl("https://id.example/keys"), "jwt_issuer": "https://id.example/"},
+            ["customer tokens are on", "https://id.example/keys", "nothing is wrong"],
+        ),
+    ],
+)
+async def test_the_doctor_says_whether_customer_tokens_are_on_and_shows_no_secret(
+    settings: Settings, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], said: list[str]
+) -> None:
+    is_well = await examine(settings.model_copy(update=changes), embedded_server=False)
+
+    printed = " ".join(capsys.readouterr().out.split())
+    assert all(sentence in printed for sentence in said), printed
+    assert is_well == ("nothing is wrong" in said)
+    assert SECRET not in printed
 
 
 def test_a_file_named_env_is_read_and_the_environment_goes_before_it(
