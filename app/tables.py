@@ -157,9 +157,7 @@ waitlist_entries = sa.Table(
         unique=True,
         postgresql_where=sa.text("status IN ('waiting', 'offered')"),
     ),
-    sa.Index(
-        "waitlist_entries_line_idx", "slot_id", "place_in_line", postgresql_where=sa.text("status = 'waiting'")
-    ),
+    sa.Index("waitlist_entries_line_idx", "slot_id", "place_in_line", postgresql_where=sa.text("status = 'waiting'")),
     sa.Index("waitlist_entries_booking_id_idx", "booking_id", postgresql_where=sa.text("booking_id IS NOT NULL")),
     sa.Index("waitlist_entries_customer_id_idx", "customer_id"),
 )

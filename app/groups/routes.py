@@ -17,6 +17,7 @@ router = APIRouter(prefix="/v1/bookings", tags=["bookings"], generate_unique_id_
 _REFUSALS = problems(
     "unauthorized",
     "forbidden",
+    "unavailable",
     "slot_not_found",
     "slot_full",
     "insufficient_units",

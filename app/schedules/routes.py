@@ -17,7 +17,7 @@ from app.security import AdminActor
 router = APIRouter(prefix="/v1/resources/{resource_id}", tags=["schedules"], generate_unique_id_function=operation_id)
 
 DryRun = Annotated[bool, Query(description="Answer the plan and change nothing.")]
-Day = Annotated[date, Path(ge=date(2000, 1, 1), lt=date(2200, 1, 1), examples=["2030-12-25"])]
+Day = Annotated[date, Path(alias="date", ge=date(2000, 1, 1), lt=date(2200, 1, 1), examples=["2030-12-25"])]
 
 _REFUSALS = ("unauthorized", "forbidden", "resource_not_found", "invalid_hours", *UNREADABLE, "busy", "outcome_unknown")
 
@@ -53,7 +53,7 @@ async def get_schedule(resource_id: UUID, db: Db) -> DatabaseJson:
 
 
 @router.put(
-    "/exceptions/{day}",
+    "/exceptions/{date}",
     response_model=SchedulePlan,
     summary="Close a date, or give it hours of its own",
     responses=problems(*_REFUSALS, "schedule_not_found"),
@@ -66,7 +66,7 @@ async def put_exception(
 
 
 @router.delete(
-    "/exceptions/{day}",
+    "/exceptions/{date}",
     response_model=SchedulePlan,
     summary="Put a date's weekly hours back",
     responses=problems(

@@ -5,6 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
+from pydantic import BeforeValidator
 
 from app.conditions import KnownEtags
 from app.database import Db
@@ -21,6 +22,13 @@ router = APIRouter(prefix="/v1", tags=["slots"], generate_unique_id_function=ope
 DEFAULT_RANGE = timedelta(days=7)
 LONGEST_RANGE = timedelta(days=92)
 
+
+def _split(texts: list[str]) -> list[str]:
+    return [part for text in texts for part in text.split(",")]
+
+
+# repeated, or in one with commas between them
+Ids = Annotated[list[UUID], BeforeValidator(_split)]
 Zone = Annotated[Timezone | None, Query(description="The zone of the answer; the resource's, where absent.")]
 WantedUnits = Annotated[int, Query(ge=1, le=10_000, description="How many units a booking is to take.")]
 
@@ -49,7 +57,7 @@ async def add_slots(actor: AdminActor, resource_id: UUID, body: SlotsCreate, db:
 async def available_slots(
     db: Db,
     known: KnownEtags,
-    resource_id: Annotated[list[UUID], Query(min_length=1, max_length=50, description="Repeat it for several.")],
+    resource_id: Annotated[Ids, Query(min_length=1, max_length=50, description="Repeat it for several.")],
     starting: Annotated[Instant | None, Query(alias="from", description="Now, where it is absent.")] = None,
     before: Annotated[Instant | None, Query(alias="to", description="7 days after `from`, where absent.")] = None,
     tz: Zone = None,
@@ -78,7 +86,7 @@ async def available_slots(
 )
 async def given_slots(
     db: Db,
-    ids: Annotated[list[UUID], Query(min_length=1, max_length=200, description="Repeat it for several.")],
+    ids: Annotated[Ids, Query(min_length=1, max_length=200, description="Repeat it for several.")],
     tz: Zone = None,
     units: WantedUnits = 1,
 ) -> DatabaseJson:

@@ -19,6 +19,7 @@ router = APIRouter(prefix="/v1/waitlist", tags=["waitlist"], generate_unique_id_
 _CHANGE_REFUSALS = (
     "unauthorized",
     "forbidden",
+    "unavailable",
     "waitlist_entry_not_found",
     "version_conflict",
     "invalid_transition",
@@ -36,6 +37,7 @@ _CHANGE_REFUSALS = (
     responses=problems(
         "unauthorized",
         "forbidden",
+        "unavailable",
         "slot_not_found",
         "slot_closed",
         "slot_in_past",
@@ -60,7 +62,7 @@ async def join_waitlist(actor: CustomerActor, body: WaitlistJoin, db: Db) -> Dat
     "",
     response_model=WaitlistPage,
     summary="List places in line",
-    responses=problems("unauthorized", "forbidden", "validation"),
+    responses=problems("unauthorized", "forbidden", "unavailable", "validation"),
 )
 async def list_waitlist(actor: CustomerActor, db: Db, filters: Annotated[WaitlistFilters, Query()]) -> DatabaseJson:
     """List the places in line that pass every given filter, in order of joining."""
@@ -71,7 +73,7 @@ async def list_waitlist(actor: CustomerActor, db: Db, filters: Annotated[Waitlis
     "/{entry_id}",
     response_model=WaitlistEntry,
     summary="Read a place in line",
-    responses=problems("unauthorized", "forbidden", "waitlist_entry_not_found", "validation"),
+    responses=problems("unauthorized", "forbidden", "unavailable", "waitlist_entry_not_found", "validation"),
 )
 async def get_waitlist_entry(actor: CustomerActor, entry_id: UUID, db: Db) -> DatabaseJson:
     """Read one place in line: how many are ahead, or what is offered until when."""

@@ -90,7 +90,7 @@ async def test_an_older_apps_call_still_finds_its_function(conn: asyncpg.Connect
 async def test_an_older_app_reads_availability_from_the_first_column(conn: asyncpg.Connection) -> None:
     resource_id = await conn.fetchval("INSERT INTO resources (name, timezone) VALUES ('Pitch', 'UTC') RETURNING id")
 
-    row = await conn.fetchrow(
+    (row,) = await conn.fetch(
         "SELECT * FROM available_slots(p_resource_id => $1, p_from => now(), p_to => now() + interval '1 day')",
         resource_id,
     )
