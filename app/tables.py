@@ -130,6 +130,7 @@ bookings = sa.Table(
     ),
     sa.Index("bookings_slot_id_idx", "slot_id"),
     sa.Index("bookings_holds_idx", "slot_id", "expires_at", postgresql_where=sa.text("expires_at IS NOT NULL")),
+    sa.Index("bookings_lapsed_idx", "resource_id", "expires_at", postgresql_where=sa.text("expires_at IS NOT NULL")),
     sa.Index("bookings_starts_at_id_idx", "starts_at", "id"),
     sa.Index("bookings_resource_id_starts_at_id_idx", "resource_id", "starts_at", "id"),
     sa.Index("bookings_customer_id_starts_at_id_idx", "customer_id", "starts_at", "id"),

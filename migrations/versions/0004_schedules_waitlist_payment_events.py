@@ -104,6 +104,8 @@ INDEXES = [
     "CREATE INDEX waitlist_entries_line_idx ON waitlist_entries (slot_id, place_in_line) WHERE status = 'waiting'",
     "CREATE INDEX waitlist_entries_booking_id_idx ON waitlist_entries (booking_id) WHERE booking_id IS NOT NULL",
     "CREATE INDEX waitlist_entries_customer_id_idx ON waitlist_entries (customer_id)",
+    # availability looks for holds whose time is over
+    "CREATE INDEX bookings_lapsed_idx ON bookings (resource_id, expires_at) WHERE expires_at IS NOT NULL",
     # jsonb_path_ops answers containment alone, at half the size; an empty object has no entry in it
     "CREATE INDEX bookings_metadata_idx ON bookings USING gin (metadata jsonb_path_ops)",
 ]
@@ -131,6 +133,7 @@ def downgrade() -> None:
     _allow_sources("'manual', 'import'")
     op.execute("DROP TYPE slot_change")
     op.execute("DROP INDEX bookings_metadata_idx")
+    op.execute("DROP INDEX bookings_lapsed_idx")
     for name in reversed(TABLES):
         op.execute(f"DROP TABLE {name}")
     # jobs that only the newer version knows how to do

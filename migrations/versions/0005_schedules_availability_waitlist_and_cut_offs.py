@@ -3079,40 +3079,43 @@ SET search_path FROM CURRENT
 AS $$
 BEGIN
   RETURN QUERY
-    SELECT
-      o.id, o.resource_id, o.starts_at, o.ends_at, o.max_bookings, o.max_units, o.bookings_left, o.units_left,
-      o.reason IS NULL AND NOT o.is_full,
-      CASE WHEN o.reason IS NULL AND o.is_full THEN 'full' ELSE o.reason END,
-      o.opens_at
-    FROM (
-      SELECT
-        s.*,
-        left_over.*,
-        w.opens_at,
-        slot_reason(s.is_legacy, s.starts_at, c.min_notice_minutes, w.opens_at, p_now) AS reason,
-        left_over.bookings_left <= 0 OR COALESCE(left_over.units_left < p_units, false) AS is_full
+    -- materialized, so that no expression is worked out more than once a slot
+    WITH asked AS MATERIALIZED (
+      SELECT s.*
       FROM slots s
-      JOIN resources r ON r.id = s.resource_id
-      LEFT JOIN schedules c ON c.resource_id = s.resource_id
-      CROSS JOIN LATERAL (
-        SELECT slot_opens_at(s.starts_at, r.timezone, c.booking_window_days, c.opens_at_local) AS opens_at
-      ) w
-      LEFT JOIN LATERAL (
-        SELECT count(*)::integer AS bookings, sum(b.units)::integer AS units
-        FROM bookings b
-        WHERE s.booked_bookings > 0 AND b.slot_id = s.id AND b.expires_at <= p_now
-          AND NOT EXISTS (SELECT FROM waitlist_entries e WHERE e.slot_id = s.id AND e.status = 'waiting')
-      ) lapsed ON true
-      CROSS JOIN LATERAL (
-        SELECT
-          s.max_bookings - s.booked_bookings + lapsed.bookings AS bookings_left,
-          s.max_units - s.booked_units + COALESCE(lapsed.units, 0) AS units_left
-      ) left_over
       WHERE (
         s.resource_id = ANY (p_resource_ids) AND s.starts_at >= p_from AND s.starts_at < p_to AND NOT s.is_legacy
       ) OR s.id = ANY (p_slot_ids)
-    ) o
-    ORDER BY o.starts_at, o.ends_at, o.id;
+    ), lapsed AS (
+      SELECT b.slot_id, count(*)::integer AS bookings, sum(b.units)::integer AS units
+      FROM bookings b
+      WHERE b.resource_id IN (SELECT DISTINCT a.resource_id FROM asked a) AND b.expires_at <= p_now
+        AND NOT EXISTS (SELECT FROM waitlist_entries e WHERE e.slot_id = b.slot_id AND e.status = 'waiting')
+      GROUP BY b.slot_id
+    ), counted AS MATERIALIZED (
+      SELECT
+        a.id, a.resource_id, a.starts_at, a.ends_at, a.max_bookings, a.max_units, a.is_legacy, c.min_notice_minutes,
+        a.max_bookings - a.booked_bookings + COALESCE(l.bookings, 0) AS bookings_left,
+        a.max_units - a.booked_units + COALESCE(l.units, 0) AS units_left,
+        slot_opens_at(a.starts_at, r.timezone, c.booking_window_days, c.opens_at_local) AS opens_at
+      FROM asked a
+      JOIN resources r ON r.id = a.resource_id
+      LEFT JOIN schedules c ON c.resource_id = a.resource_id
+      LEFT JOIN lapsed l ON l.slot_id = a.id
+    ), judged AS MATERIALIZED (
+      SELECT
+        n.*,
+        COALESCE(
+          slot_reason(n.is_legacy, n.starts_at, n.min_notice_minutes, n.opens_at, p_now),
+          CASE WHEN n.bookings_left <= 0 OR n.units_left < p_units THEN 'full' END
+        ) AS reason
+      FROM counted n
+    )
+    SELECT
+      j.id, j.resource_id, j.starts_at, j.ends_at, j.max_bookings, j.max_units, j.bookings_left, j.units_left,
+      j.reason IS NULL, j.reason, j.opens_at
+    FROM judged j
+    ORDER BY j.starts_at, j.ends_at, j.id;
 END
 $$""",
     ),
