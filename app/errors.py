@@ -225,8 +225,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _methods_at(request: Request) -> set[str]:
     """Every method that some route of this address answers; the framework names those of the first route alone."""
-    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
-    return {method for route in routes for method in getattr(route, "methods", None) or ()}
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    # an address in so many words is not also the id in another's pattern
+    exact = [route for route in matching if route.path == request.url.path]
+    return {method for route in exact or matching for method in getattr(route, "methods", None) or ()}
 
 
 class LastResort:
