@@ -1,6 +1,5 @@
 """Batches and series as clients send and see them."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -58,7 +57,10 @@ class Occurrence(BaseModel):
     """What became of one occurrence of a series."""
 
     occurrence: int = Field(description="From 1.")
-    local_start: datetime = Field(description="Its wall-clock time in the resource's zone.")
+    # no date-time: that would need an offset, and an hour that the clocks skip has none
+    local_start: str = Field(
+        description="Its wall-clock time in the resource's zone, without an offset.", examples=["2030-06-03T09:00:00"]
+    )
     slot_id: UUID | None
     code: str | None = Field(description="Why it was skipped, as an error code; null where it was booked.")
     booking: Booking | None
