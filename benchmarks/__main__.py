@@ -11,6 +11,7 @@ from rich.console import Console
 
 from app.embedded import find_binaries
 from app.migrate import migrate
+from benchmarks.availability import measure_availability, open_half_taken
 from benchmarks.booking_runs import measure_bookings
 from benchmarks.checks import check_books
 from benchmarks.completion import measure_completion
@@ -21,6 +22,7 @@ from benchmarks.machine import describe
 from benchmarks.pgbench import PgBench
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.report import Report
+from benchmarks.schedules import measure_schedules
 from benchmarks.seed import seed
 from benchmarks.server import api, durable_postgres, settings_for
 
@@ -54,12 +56,17 @@ def measure(plan: Plan, pg_bin: Path | None, progress: Console) -> Report:
         with api(settings) as port:
             http = Http(port, api_key, plan.customers)
             bookings = measure_bookings(pgbench, http, plan, database.checkpoint)
+            progress.print("asking what is free by pgbench and over HTTP, in turns")
+            question = database.run(open_half_taken)
+            availability = measure_availability(pgbench, http, question, plan)
         progress.print("booking in a crowded slot and in an empty one")
         crowd = measure_crowd(pgbench, plan, database.checkpoint)
         progress.print("completing due bookings")
         completion = database.run(lambda connection: measure_completion(connection, settings, plan))
+        progress.print("making slots of rules")
+        refreshes = database.run(lambda connection: measure_schedules(connection, plan))
         database.run(lambda connection: check_books(connection, http.booked))
-    return Report(machine, plan, bookings, crowd, completion)
+    return Report(machine, plan, bookings, availability, crowd, completion, refreshes)
 
 
 if __name__ == "__main__":

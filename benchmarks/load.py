@@ -27,19 +27,42 @@ LOST = "lost"
 
 @dataclass(frozen=True)
 class Order:
-    """What to send, where, and for how long."""
+    """What to send, where, and for how long: bookings of some slots, or the same question again and again."""
 
     port: int
     api_key: str
     clients: int
     seconds: float
-    first_slot: int
-    slots: int
-    customers: int
+    first_slot: int = 0
+    slots: int = 0
+    customers: int = 0
+    question: str = ""
+    """The address to GET, with its query; none for bookings."""
+    etag: str = ""
+    """What to send along as If-None-Match."""
 
 
-class Requests:
+class Questions:
+    """Makes the same request again and again."""
+
+    success = ("200", "304")
+
+    def __init__(self, order: Order) -> None:
+        known = f"If-None-Match: {order.etag}\r\n" if order.etag else ""
+        self._request = (
+            f"GET {order.question} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\nUser-Agent: {USER_AGENT}\r\n"
+            f"Accept: application/json\r\n{known}\r\n"
+        ).encode()
+
+    def make(self) -> bytes:
+        """The next request, whole."""
+        return self._request
+
+
+class Bookings:
     """Makes request after request, each with an Idempotency-Key of its own."""
+
+    success = ("201",)
 
     def __init__(self, order: Order) -> None:
         body = (
@@ -74,31 +97,35 @@ class Requests:
 class Session:
     """What the connections share: when to stop, what came back, and how long it took."""
 
-    def __init__(self) -> None:
+    def __init__(self, success: tuple[str, ...]) -> None:
+        self._success = success
         self.statuses: Counter[str] = Counter()
         self.seconds: list[float] = []
         self.deadline = math.inf
         self._began = self._cpu = 0.0
-        self._booked_before = self._answers_before = 0
+        self._done_before = self._answers_before = 0
 
     def begin(self, seconds: float) -> None:
         """Measure from now on, for so long."""
-        self._booked_before, self._answers_before = self.statuses["201"], len(self.seconds)
+        self._done_before, self._answers_before = self._done(), len(self.seconds)
         self._began, self._cpu = time.perf_counter(), time.process_time()
         self.deadline = self._began + seconds
 
     def end(self) -> Run:
-        """The figures since `begin`; bookings and errors are all there were."""
+        """The figures since `begin`; what was done and what was not are all there were."""
         elapsed, cpu = time.perf_counter() - self._began, time.process_time() - self._cpu
         latencies = sorted(second * 1000 for second in self.seconds[self._answers_before :])
         return Run(
-            rate=(self.statuses["201"] - self._booked_before) / elapsed,
-            done=self.statuses["201"],
+            rate=(self._done() - self._done_before) / elapsed,
+            done=self._done(),
             p50_ms=percentile(latencies, 50),
             p99_ms=percentile(latencies, 99),
-            others={status: count for status, count in self.statuses.items() if status != "201"},
+            others={status: count for status, count in self.statuses.items() if status not in self._success},
             client_cpu_us=cpu / max(len(latencies), 1) * 1e6,
         )
+
+    def _done(self) -> int:
+        return sum(self.statuses[status] for status in self._success)
 
 
 class Client(asyncio.Protocol):
@@ -150,15 +177,16 @@ class Client(asyncio.Protocol):
 
 
 def _content_length(answer: bytes) -> int:
-    # uvicorn writes names in lower case, and every answer of ours says its length
-    begin = answer.index(b"\r\ncontent-length: ") + 18
-    return int(answer[begin : answer.index(b"\r\n", begin)])
+    # uvicorn writes names in lower case, and every answer of ours that has a body says its length
+    begin = answer.find(b"\r\ncontent-length: ") + 18
+    return 0 if begin < 18 else int(answer[begin : answer.index(b"\r\n", begin)])
 
 
 async def send(order: Order) -> Run:
     """Carry out the order. Raises TimeoutError when an answer stays out."""
     loop = asyncio.get_running_loop()
-    make_request, session = Requests(order).make, Session()
+    requests = Questions(order) if order.question else Bookings(order)
+    make_request, session = requests.make, Session(requests.success)
     clients = []
     async with asyncio.timeout(order.seconds + PATIENCE):
         for _ in range(order.clients):

@@ -1,10 +1,11 @@
-"""The yardstick: pgbench, written in C, calling the same function with the same arguments."""
+"""The yardstick: pgbench, written in C, calling the same functions with the same arguments."""
 
 import json
 import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.booking import (
@@ -36,6 +37,18 @@ SELECT * FROM holdfast.create_booking_safe(
 );
 """
 
+# As app.slots.queries sends it.
+AVAILABILITY = """
+SELECT * FROM holdfast.available_slots(
+  p_resource_ids => ARRAY[:resource_id]::uuid[],
+  p_from => :from::timestamptz,
+  p_to => :to::timestamptz,
+  p_tz => NULL,
+  p_units => 1,
+  p_etags => ARRAY[:etag]::text[]
+);
+"""
+
 AN_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 ACTOR = {
     "type": "customer",
@@ -54,7 +67,7 @@ WORDS = {
 
 
 class PgBench:
-    """Runs the script against one database."""
+    """Runs scripts against one database."""
 
     def __init__(self, binaries: Path, url: str, customers: int) -> None:
         self._program = binaries / "pgbench"
@@ -63,11 +76,19 @@ class PgBench:
 
     def run(self, target: Target, seconds: float, connections: int = CONNECTIONS, *, wait_for_disk: bool = True) -> Run:
         """Book for so many seconds. Raises RuntimeError, with what pgbench said, when a call failed."""
-        options = "" if wait_for_disk else "-c synchronous_commit=off"
+        variables = {**WORDS, **self._customers, "first_slot": target.first, "last_slot": target.last}
+        return self._run(SCRIPT, variables, seconds, connections, "" if wait_for_disk else "-c synchronous_commit=off")
+
+    def ask(self, variables: dict[str, str], seconds: float) -> Run:
+        """Call available_slots for so many seconds. Raises RuntimeError, with what pgbench said, when a call failed."""
+        return self._run(AVAILABILITY, variables, seconds, CONNECTIONS, "")
+
+    def _run(
+        self, text: str, variables: Mapping[str, str | int], seconds: float, connections: int, options: str
+    ) -> Run:
         with tempfile.TemporaryDirectory(prefix="holdfast-pgbench-") as folder:
-            script = Path(folder) / "create_booking.sql"
-            script.write_text(SCRIPT)
-            variables = {**WORDS, **self._customers, "first_slot": target.first, "last_slot": target.last}
+            script = Path(folder) / "script.sql"
+            script.write_text(text)
             done = subprocess.run(
                 [
                     *(self._program, "--no-vacuum", "--protocol=prepared", f"--file={script}"),

@@ -18,6 +18,8 @@ class Plan:
     due: int
     """Bookings that each completion run finds due."""
     due_slots: int
+    horizons: int
+    """How many of the horizons are refreshed, the shortest first."""
 
 
 FULL = Plan(
@@ -30,6 +32,7 @@ FULL = Plan(
     crowd_turns=5,
     due=20_000,
     due_slots=1_000,
+    horizons=3,
 )
 
 QUICK = Plan(
@@ -42,6 +45,7 @@ QUICK = Plan(
     crowd_turns=1,
     due=1_000,
     due_slots=50,
+    horizons=1,
 )
 
 # Either side has so many requests under way, and as many database connections; the API's processes share them.

@@ -8,11 +8,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.availability import AvailabilityRuns
 from benchmarks.booking_runs import BookingRuns
 from benchmarks.crowd import CrowdRuns
 from benchmarks.figures import Ratio, Run, compare, summarize
 from benchmarks.machine import Machine
 from benchmarks.plan import Plan
+from benchmarks.schedules import Refresh
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,17 @@ class Report:
     machine: Machine
     plan: Plan
     bookings: list[BookingRuns]
+    availability: list[AvailabilityRuns]
     crowd: CrowdRuns
     completion: dict[int, list[float]]
+    refreshes: list[Refresh]
 
     def ratios(self) -> dict[str, Ratio]:
         """Each comparison by its name; every one comes of neighbouring runs."""
         http = {f"http/pgbench, {runs.target}": _rates(runs.http, runs.pgbench) for runs in self.bookings}
+        asked = {f"http/pgbench, {runs.question}": _rates(runs.http, runs.pgbench) for runs in self.availability}
         crowded, empty = ([run.p50_ms for run in runs] for runs in (self.crowd.crowded, self.crowd.empty))
-        return {**http, "crowded/empty slot, p50": compare(crowded, empty)}
+        return {**http, **asked, "crowded/empty slot, p50": compare(crowded, empty)}
 
     def json(self) -> dict[str, Any]:
         """Every single run and the ratios, for a program to read."""
@@ -58,6 +63,10 @@ class Report:
             table.add_row(f"pgbench, {runs.target}", *_cells(runs.pgbench))
             table.add_row(f"HTTP, {runs.target}", *_cells(runs.http, ratios[f"http/pgbench, {runs.target}"]))
         table.add_section()
+        for asked in self.availability:
+            table.add_row(f"pgbench, {asked.question}", *_cells(asked.pgbench))
+            table.add_row(f"HTTP, {asked.question}", *_cells(asked.http, ratios[f"http/pgbench, {asked.question}"]))
+        table.add_section()
         table.add_row("1 client, empty slot", *_cells(self.crowd.empty))
         crowded = ratios["crowded/empty slot, p50"]
         table.add_row(f"1 client, {self.plan.crowd:,} in it", *_cells(self.crowd.crowded, crowded))
@@ -65,6 +74,11 @@ class Report:
         for callers, rates in self.completion.items():
             name = f"completing, {callers} caller{'s' * (callers > 1)}"
             table.add_row(name, f"{median(rates):,.0f}", "", "", "", "0")
+        table.add_section()
+        for refresh in self.refreshes:
+            name = f"slots of {refresh.horizon_days} days ({refresh.slots:,})"
+            table.add_row(name, f"{refresh.created_per_second:,.0f}", "", "", "", "0")
+            table.add_row("  the same rules again", "", "", f"{refresh.unchanged_seconds * 1000:,.0f}", "", "0")
         return table
 
 
