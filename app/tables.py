@@ -135,7 +135,11 @@ bookings = sa.Table(
     sa.Index("bookings_resource_id_starts_at_id_idx", "resource_id", "starts_at", "id"),
     sa.Index("bookings_customer_id_starts_at_id_idx", "customer_id", "starts_at", "id"),
     sa.Index(
-        "bookings_metadata_idx", "metadata", postgresql_using="gin", postgresql_ops={"metadata": "jsonb_path_ops"}
+        "bookings_metadata_idx",
+        "metadata",
+        postgresql_using="gin",
+        postgresql_ops={"metadata": "jsonb_path_ops"},
+        postgresql_where=sa.text("metadata <> '{}'"),
     ),
 )
 
