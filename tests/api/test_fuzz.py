@@ -43,7 +43,7 @@ config = schemathesis.Config.from_dict(
 schema = schemathesis.openapi.from_dict(create_app(settings_for("postgresql:///nowhere")).openapi(), config=config)
 
 
-SECRETS = {"JWT_SECRET": token_urlsafe(32), "STRIPE_WEBHOOK_SECRET": token_urlsafe(32)}
+SECRETS: dict[str, Any] = {"JWT_SECRET": token_urlsafe(32), "STRIPE_WEBHOOK_SECRET": token_urlsafe(32)}
 PRINCIPALS = ("admin", "frontend", "customer")
 
 

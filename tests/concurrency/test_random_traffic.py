@@ -1,106 +1,63 @@
 """Thirty-two connections doing what they like: no deadlock, and the counters add up."""
 
 import asyncio
-import json
 import random
-from collections import Counter
-from uuid import UUID
+from collections.abc import Callable
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
-from tests.concurrency.rivals import assert_counters_equal_a_recount, connections
+from tests.concurrency.rivals import connections
+from tests.concurrency.world import MOVES, Step, World
 from tests.conftest import Connect
-from tests.factories import ACTOR, HOUR, SYSTEM, TOMORROW, Factory, create_booking, insert_booking, make_customer
 
+RIVALS = 32
 ROUNDS = 30
-# what a rival may be told; a deadlock (40P01), a time-out or anything else is not among it
-EXPECTED = {"SB002", "SB006", "SB007", "SB008", "SB010", "23514"}
+# most people book; rules change now and then
+BUSY = ("book", "book", "book", "hold", "hold", "cancel", "cancel", "reschedule", "batch", "join", *MOVES)
 
 
 class Rival:
     """One connection with a mind of its own."""
 
-    def __init__(self, conn: asyncpg.Connection, seed: int, slot_ids: list[UUID], customer_id: UUID) -> None:
-        self.conn = conn
+    def __init__(self, world: World, number: int, seed: int) -> None:
+        self.world = world
+        self.number = number
         self.random = random.Random(seed)  # noqa: S311 - a repeatable choice
-        self.slot_ids = slot_ids
-        self.customer_id = customer_id
-        self.told: Counter[str] = Counter()
 
-    async def run(self) -> None:
-        moves = [self.book, self.book, self.hold, self.cancel, self.cancel, self.insert, self.sweep]
-        for _ in range(ROUNDS):
-            try:
-                await self.random.choice(moves)()
-                self.told["done"] += 1
-            except asyncpg.PostgresError as error:
-                self.told[error.sqlstate or ""] += 1
+    async def run(self, is_over: Callable[[int], bool]) -> None:
+        """Move after move until it is over, which may depend on how many there were."""
+        done = 0
+        while not is_over(done):
+            step = Step(self.random.choice(BUSY), *(self.random.randrange(10) for _ in range(3)))
+            # a deadlock, a time-out or an error of ours ends the test here
+            await self.world.take(self.number, step)
+            if self.random.randrange(20) == 0:
+                self.world.clock.tick(timedelta(minutes=self.random.choice([1, 16, 90])))
+            done += 1
 
-    async def book(self, method: str = "pay_on_arrival") -> None:
-        ref = f"c-{self.random.randrange(5)}"
-        await create_booking(
-            self.conn,
-            self.random.choice(self.slot_ids),
-            p_customer=json.dumps({"ref": ref, "name": f"{ref} {self.random.randrange(3)}"}),
-            p_units=self.random.randint(1, 3),
-            p_payment_method=method,
-            p_idempotency_key=f"k-{self.random.randrange(200)}",
-            p_request_hash=self.random.randbytes(1),
-            # for some it is later: they find the holds of the others over, and take their places
-            p_now=TOMORROW - HOUR * self.random.choice([1, 10]),
-        )
 
-    async def hold(self) -> None:
-        await self.book("pay_now")
-
-    async def insert(self) -> None:
-        await insert_booking(self.conn, self.random.choice(self.slot_ids), self.customer_id)
-
-    async def cancel(self) -> None:
-        slot_id = self.random.choice(self.slot_ids)
-        found = await self.conn.fetchrow(
-            "SELECT id, version FROM bookings WHERE slot_id = $1 AND holds_place ORDER BY random() LIMIT 1", slot_id
-        )
-        if found:
-            await self.conn.fetchrow("SELECT * FROM cancel_booking($1, $2, $3)", ACTOR, found["id"], found["version"])
-
-    async def sweep(self) -> None:
-        sweep = self.random.choice(["complete_due_bookings", "expire_due_bookings"])
-        # half of the slots are over by then, and every hold
-        await self.conn.fetchval(f"SELECT {sweep}($1, 20, $2)", SYSTEM, TOMORROW + 5 * HOUR)
+async def traffic(connect: Connect, seed: int, is_over: Callable[[int], bool]) -> World:
+    """Everybody at once until it is over, and then a look at what they left behind."""
+    world = World(await connect(), await connections(connect, RIVALS))
+    await world.begin()
+    async with asyncio.TaskGroup() as rivals:
+        for number in range(RIVALS):
+            rivals.create_task(Rival(world, number, seed * 1000 + number).run(is_over))
+    await world.settle()
+    return world
 
 
 @pytest.mark.parametrize("seed", [1])
 async def test_random_traffic_neither_deadlocks_nor_miscounts(
-    make: Factory, conn: asyncpg.Connection, connect: Connect, seed: int
+    conn: asyncpg.Connection, connect: Connect, seed: int
 ) -> None:
-    resource_id, customer_id = await make.resource(), await make_customer(conn, "raw")
-    slot_ids = [
-        await make.slot(resource_id, starts_at=TOMORROW + n * HOUR, max_bookings=8, max_units=12) for n in range(10)
-    ]
-    rivals = [
-        Rival(connection, seed * 1000 + n, slot_ids, customer_id)
-        for n, connection in enumerate(await connections(connect, 32))
-    ]
-
     async with asyncio.timeout(60):
-        await asyncio.gather(*(rival.run() for rival in rivals))
+        world = await traffic(connect, seed, lambda done: done == ROUNDS)
 
-    told = sum((rival.told for rival in rivals), Counter[str]())
-    assert told.total() == 32 * ROUNDS
-    assert told.keys() <= EXPECTED | {"done"}, told
-    assert told["done"] > ROUNDS
-    assert told["SB002"] > 0
+    assert world.told.total() == RIVALS * ROUNDS
+    done = {line.partition(":")[0] for line in world.told if line.endswith(": done")}
+    assert {"book", "hold", "cancel", "batch", "schedule", "raw_insert"} <= done
+    assert world.told["book: slot_full"] > 0
     assert await conn.fetchval("SELECT count(*) FROM bookings WHERE status = 'expired'") > 0
-    await assert_counters_equal_a_recount(conn)
-    # a booking that is still to be completed or to expire has its job, any other has none
-    assert (
-        await conn.fetchval(
-            """SELECT count(*)
-            FROM bookings b
-            FULL JOIN (SELECT * FROM jobs WHERE status = 'pending') j ON j.booking_id = b.id
-            WHERE (b.status IN ('pending', 'confirmed')) IS DISTINCT FROM (j.id IS NOT NULL)"""
-        )
-        == 0
-    )

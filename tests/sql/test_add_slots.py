@@ -9,6 +9,7 @@ import asyncpg
 
 from tests.factories import ACTOR, HOUR, TOMORROW, Factory
 from tests.sql.support import NOBODY, at, call_json, one, refused, violates
+from tests.sql.test_slot_rules import make_rules
 
 
 def a_slot(hour: int, **overrides: Any) -> dict[str, Any]:
@@ -85,3 +86,33 @@ async def test_the_trail_names_who_added_them(make: Factory, conn: asyncpg.Conne
 
     query = "SELECT performed_by, performed_by_id FROM audit_log WHERE event = 'slot.created'"
     assert await one(conn, query) == ("admin", "tester")
+
+
+async def test_a_slot_that_became_legacy_is_kept_and_said_to_be_closed(make: Factory, conn: asyncpg.Connection) -> None:
+    resource_id = await make.resource()
+    await add(conn, resource_id, a_slot(1))
+    await conn.execute("UPDATE slots SET is_legacy = true")
+
+    answer = await add(conn, resource_id, a_slot(1), a_slot(2))
+
+    assert (answer["created"], answer["kept"]) == (1, 1)
+    assert [slot["reason"] for slot in answer["slots"]] == ["closed", None]
+
+
+async def test_times_are_answered_in_utc(make: Factory, conn: asyncpg.Connection) -> None:
+    resource_id = await make.resource(timezone="Asia/Kathmandu")
+    slot = {"starts_at": "2030-06-03T12:00:00+02:00", "ends_at": "2030-06-03T13:00:00+02:00", "max_bookings": 1}
+
+    answer = await add(conn, resource_id, slot)
+
+    assert answer["slots"][0]["starts_at"] == "2030-06-03T10:00:00+00:00"
+
+
+async def test_a_given_slot_is_answered_by_the_rules_of_its_resource(make: Factory, conn: asyncpg.Connection) -> None:
+    resource_id = await make.resource()
+    await make_rules(conn, resource_id, booking_window_days=0)
+    slot = {"starts_at": "2030-06-03T12:00:00+00:00", "ends_at": "2030-06-03T13:00:00+00:00", "max_bookings": 1}
+
+    answer = await add(conn, resource_id, slot)
+
+    assert (answer["slots"][0]["reason"], answer["slots"][0]["opens_at"]) == ("not_open", "2030-06-03T00:00:00+00:00")

@@ -1,4 +1,4 @@
-"""What cancel, confirm, no-show, payment and reschedule have in common: require_version before anything else."""
+"""What cancel, confirm, no-show, payment and reschedule have in common: whose booking it is, and require_version."""
 
 import json
 from typing import Any
@@ -83,3 +83,44 @@ async def test_the_change_is_on_record_with_its_actor(change: Change, conn: asyn
         str(booking_id),
     )
     assert (performed_by, by_id, request_id, version) == ("admin", "tester", "r-1", "1")
+
+
+def token_of(ref: str) -> str:
+    """The actor behind that customer's own token."""
+    return json.dumps({"type": "customer", "id": f"customer:{ref}", "customer_ref": ref})
+
+
+async def test_a_customers_token_changes_an_own_booking(change: Change, conn: asyncpg.Connection) -> None:
+    function, booking_id, arguments = change
+
+    row = await change_booking(conn, function, booking_id, 1, p_actor=token_of("ann"), **arguments)
+
+    assert row["booking_version"] == 2
+    query = "SELECT performed_by, performed_by_id FROM audit_log WHERE subject_id = $1 ORDER BY id DESC LIMIT 1"
+    assert await one(conn, query, str(booking_id)) == ("customer", "customer:ann")
+
+
+async def test_a_customers_token_changes_nobody_elses(change: Change, conn: asyncpg.Connection) -> None:
+    function, booking_id, arguments = change
+    before = await conn.fetchrow("SELECT * FROM bookings WHERE id = $1", booking_id)
+
+    # also with a version that would conflict: even that it exists is nobody else's to know
+    for version in (1, 7):
+        with refused("SB005", "booking_not_found"):
+            await change_booking(conn, function, booking_id, version, p_actor=token_of("bob"), **arguments)
+
+    assert await conn.fetchrow("SELECT * FROM bookings WHERE id = $1", booking_id) == before
+
+
+async def test_the_answer_under_one_customers_key_is_not_repeated_to_another(
+    change: Change, conn: asyncpg.Connection
+) -> None:
+    function, booking_id, arguments = change
+    arguments |= {"p_idempotency_key": "k", "p_request_hash": b"h"}
+    await change_booking(conn, function, booking_id, 1, p_actor=token_of("ann"), **arguments)
+
+    with refused("SB005", "booking_not_found"):
+        await change_booking(conn, function, booking_id, 1, p_actor=token_of("bob"), **arguments)
+
+    again = await change_booking(conn, function, booking_id, 1, p_actor=token_of("ann"), **arguments)
+    assert again["replayed"]

@@ -9,6 +9,7 @@ import asyncpg
 from tests.conftest import Connect
 from tests.factories import SYSTEM, TOMORROW, Factory
 from tests.sql.support import TICK, call_value, cancel, jobs_of, occupancy, one, status_of, without_indexes
+from tests.sql.test_slot_rules import make_rules
 
 START = TOMORROW + timedelta(days=1)
 HELD_AT = TOMORROW
@@ -38,11 +39,11 @@ async def test_a_hold_lapses_at_the_instant_it_expires(make: Factory, conn: asyn
     assert await expire(conn) == 0
 
 
-async def test_the_resource_says_how_long_a_hold_lasts(make: Factory, conn: asyncpg.Connection) -> None:
-    slot_id = await make.slot(starts_at=START)
-    await conn.execute("UPDATE resources SET hold_minutes = 2")
+async def test_the_resources_rules_say_how_long_a_hold_lasts(make: Factory, conn: asyncpg.Connection) -> None:
+    resource_id = await make.resource()
+    await make_rules(conn, resource_id, hold_minutes=2)
 
-    booking_id = await hold(make, slot_id)
+    booking_id = await hold(make, await make.slot(resource_id, starts_at=START))
 
     expires_at = await conn.fetchval("SELECT expires_at FROM bookings WHERE id = $1", booking_id)
     assert expires_at == HELD_AT + timedelta(minutes=2)

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Connect
 from tests.factories import HOUR, TOMORROW, Factory, make_customer
 from tests.sql.support import NOBODY, TICK, call, call_value, occupancy, one, raw_booking, refused
+from tests.sql.test_slot_rules import make_rules
 
 ON_ROW = {
     "require_version": "SELECT require_version(b, $2) FROM bookings b WHERE b.id = $1",
@@ -27,34 +28,38 @@ async def require(conn: asyncpg.Connection, rule: str, booking_id: UUID, about: 
     await conn.execute(ON_ROW[rule], booking_id, about)
 
 
-async def test_the_resource_says_when_a_hold_ends(make: Factory, conn: asyncpg.Connection) -> None:
+@pytest.mark.parametrize(("rules", "minutes"), [(None, 15), ({}, 15), ({"hold_minutes": 2}, 2)])
+async def test_the_resources_rules_say_when_a_hold_ends(
+    make: Factory, conn: asyncpg.Connection, rules: dict[str, int] | None, minutes: int
+) -> None:
     resource_id = await make.resource()
-    await conn.execute("UPDATE resources SET hold_minutes = 2")
+    if rules is not None:
+        await make_rules(conn, resource_id, **rules)
 
     ends = await call_value(conn, "hold_until", p_resource_id=resource_id, p_now=TOMORROW)
 
-    assert ends == TOMORROW + timedelta(minutes=2)
+    assert ends == TOMORROW + timedelta(minutes=minutes)
 
 
-@pytest.mark.parametrize(
-    ("method", "status", "expires_at"),
-    [("pay_on_arrival", "confirmed", None), ("pay_now", "pending", TOMORROW + timedelta(minutes=15))],
-)
-async def test_a_booking_is_placed_as_it_is_to_be_paid(
+@pytest.mark.parametrize("method", ["pay_on_arrival", "pay_now"])
+@pytest.mark.parametrize(("expires_at", "status"), [(None, "confirmed"), (TOMORROW + HOUR, "pending")])
+async def test_a_booking_is_placed_as_a_hold_only_where_it_is_given_an_end(
     make: Factory, conn: asyncpg.Connection, method: str, status: str, expires_at: object
 ) -> None:
     slot_id, customer_id = await make.slot(starts_at=START), await make_customer(conn)
 
     row = await one(
         conn,
-        """SELECT b.status, b.expires_at, b.placed_at, b.units, b.metadata ->> 'seat', b.starts_at, b.slot_id
-        FROM slots s, place_booking(s, $1, 3, $2, '{"seat": "4"}', $3) b""",
+        """SELECT b.status, b.expires_at, b.payment_method, b.placed_at, b.units, b.metadata ->> 'seat', b.slot_id
+        FROM slots s, place_booking(s, $1, 3, $2, '{"seat": "4"}', $3, $4) b""",
         customer_id,
         method,
+        expires_at,
         TOMORROW,
     )
 
-    assert row == (status, expires_at, TOMORROW, 3, "4", START, slot_id)
+    assert row == (status, expires_at, method, TOMORROW, 3, "4", slot_id)
+    assert await one(conn, "SELECT starts_at, ends_at FROM bookings") == (START, START + HOUR)
 
 
 async def test_a_locked_slot_is_nobody_elses(make: Factory, conn: asyncpg.Connection, connect: Connect) -> None:
@@ -187,3 +192,20 @@ async def test_a_lost_place_says_what_stands_in_the_way(
         await require(conn, "require_place", booking_id, now)
 
     assert refusal.detail["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("rule", "now"),
+    [({"min_notice_minutes": 60}, START - TICK), ({"booking_window_days": 0}, TOMORROW - HOUR)],
+    ids=["inside the notice", "before the window"],
+)
+async def test_who_had_the_place_once_is_bound_by_neither_notice_nor_window(
+    make: Factory, conn: asyncpg.Connection, rule: dict[str, int], now: object
+) -> None:
+    resource_id = await make.resource()
+    await make_rules(conn, resource_id, **rule)
+    slot_id = await make.slot(resource_id, starts_at=START)
+    booking_id = await raw_booking(conn, slot_id, status="expired", expires_at=TOMORROW)
+    assert await conn.fetchval("SELECT NOT o.available FROM slot_offers(NULL, NULL, NULL, $1, 1, $2) o", [slot_id], now)
+
+    await require(conn, "require_place", booking_id, now)

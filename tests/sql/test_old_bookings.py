@@ -20,13 +20,15 @@ async def test_it_completes(make: Factory, conn: asyncpg.Connection) -> None:
     assert await jobs_of(conn, booking_id) == {"complete_booking": "processed"}
 
 
-async def test_it_can_be_cancelled_before_and_after_it_completed(make: Factory, conn: asyncpg.Connection) -> None:
+async def test_an_admin_with_a_reason_can_cancel_it_before_and_after_it_completed(
+    make: Factory, conn: asyncpg.Connection
+) -> None:
     slot_id = await make.slot(starts_at=LONG_AGO, max_bookings=2)
     running, completed = [await make.booking(slot_id, p_now=PLACED) for _ in range(2)]
     await conn.execute("UPDATE bookings SET status = 'completed' WHERE id = $1", completed)
 
-    await cancel(conn, running)
-    await cancel(conn, completed, p_version=2)
+    await cancel(conn, running, p_reason="rain")
+    await cancel(conn, completed, p_version=2, p_reason="rain")
 
     assert [await status_of(conn, running), await status_of(conn, completed)] == ["cancelled", "cancelled"]
     assert await occupancy(conn, slot_id) == (0, 0)
@@ -44,7 +46,7 @@ async def test_it_can_be_amended_and_everything_is_on_record(make: Factory, conn
     booking_id = await make.booking(await make.slot(starts_at=LONG_AGO), p_now=PLACED)
     await conn.execute("UPDATE bookings SET metadata = '{\"seat\": 4}', payment_status = 'paid'")
     await call_value(conn, "complete_due_bookings", p_actor=SYSTEM, p_limit=10)
-    await cancel(conn, booking_id, p_version=3)
+    await cancel(conn, booking_id, p_version=3, p_reason="rain")
 
     history = (await call_json(conn, "booking_history", p_booking_id=booking_id))["items"]
 

@@ -3,6 +3,7 @@
 import json
 
 import asyncpg
+import pytest
 
 from tests.factories import TOMORROW, Factory
 from tests.sql.support import NOBODY, call_json, call_row, cancel, refused
@@ -63,3 +64,33 @@ async def test_an_unknown_booking_is_not_found(conn: asyncpg.Connection) -> None
         with refused("SB005", "booking_not_found") as refusal:
             await call_row(conn, function, p_booking_id=NOBODY)
         assert refusal.detail == {"booking_id": str(NOBODY)}
+
+
+async def test_a_customer_reads_an_own_booking_as_anybody_else_does(make: Factory, conn: asyncpg.Connection) -> None:
+    booking_id = await make.booking()
+
+    own = await call_row(conn, "get_booking", p_booking_id=booking_id, p_customer_ref="ann")
+
+    assert own == await call_row(conn, "get_booking", p_booking_id=booking_id)
+
+
+@pytest.mark.parametrize("customer", [{"ref": "ann"}, {"ref": "Bob"}, {"name": "bob"}], ids=json.dumps)
+async def test_nobody_elses_booking_is_found_for_a_customer(
+    make: Factory, conn: asyncpg.Connection, customer: dict[str, str]
+) -> None:
+    booking_id = await make.booking(p_customer=json.dumps(customer))
+
+    with refused("SB005", "booking_not_found") as refusal:
+        await call_row(conn, "get_booking", p_booking_id=booking_id, p_customer_ref="bob")
+
+    assert refusal.detail == {"booking_id": str(booking_id)}
+
+
+async def test_a_customers_list_holds_own_bookings_alone(make: Factory, conn: asyncpg.Connection) -> None:
+    own = await make.booking()
+    for customer in ('{"ref": "bob"}', '{"name": "ann"}'):
+        await make.booking(p_customer=customer)
+
+    items = (await call_json(conn, "list_bookings", p_customer_ref="ann"))["items"]
+
+    assert [item["id"] for item in items] == [str(own)]

@@ -31,7 +31,12 @@ async def test_the_trail_is_append_only(
 
 @pytest.mark.parametrize(
     "statement",
-    ["DELETE FROM bookings", "TRUNCATE bookings", "TRUNCATE slots CASCADE", "TRUNCATE resources CASCADE"],
+    [
+        "DELETE FROM bookings",
+        "TRUNCATE bookings, waitlist_entries",
+        "TRUNCATE slots CASCADE",
+        "TRUNCATE resources CASCADE",
+    ],
 )
 async def test_a_booking_never_vanishes(make: Factory, conn: asyncpg.Connection, statement: str) -> None:
     await make.booking()

@@ -1,4 +1,7 @@
-"""reschedule_booking, with require_movable: the new place first, then the old one back, or nothing at all."""
+"""reschedule_booking, with require_movable: the new place first, then the old one back, or nothing at all.
+
+What the rules of a schedule have to say to a move is in test_cutoffs_and_limits.
+"""
 
 import json
 from datetime import timedelta
@@ -8,7 +11,7 @@ import asyncpg
 import pytest
 
 from tests.factories import HOUR, TOMORROW, Factory, change_booking, create_booking, insert_booking, make_customer
-from tests.sql.support import refused
+from tests.sql.support import NOBODY, refused
 
 
 async def counters(conn: asyncpg.Connection, *slot_ids: UUID) -> list[int]:
@@ -94,3 +97,49 @@ async def test_a_raw_move_into_the_past_is_refused(make: Factory, conn: asyncpg.
             past,
             booking_id,
         )
+
+
+async def test_a_booking_that_has_begun_moves_only_by_an_admin_with_a_reason(
+    make: Factory, conn: asyncpg.Connection
+) -> None:
+    old, new = await make.slot(starts_at=TOMORROW), await make.slot(starts_at=TOMORROW + 5 * HOUR)
+    booking_id = await make.booking(old)
+    move = {"p_slot_id": new, "p_now": TOMORROW + HOUR / 2}
+
+    with refused("SB015", "too_late") as refusal:
+        await change_booking(conn, "reschedule_booking", booking_id, 1, **move)
+    assert refusal.detail["rule"] == "cancel_cutoff_minutes"
+    await change_booking(conn, "reschedule_booking", booking_id, 1, p_reason="the rain stopped", **move)
+
+    assert await counters(conn, old, new) == [0, 1]
+
+
+async def test_an_unknown_slot_leaves_the_booking_where_it_was(make: Factory, conn: asyncpg.Connection) -> None:
+    old = await make.slot()
+    booking_id = await make.booking(old)
+
+    with refused("SB001", "slot_not_found"):
+        await change_booking(conn, "reschedule_booking", booking_id, 1, p_slot_id=NOBODY)
+
+    assert await counters(conn, old) == [1]
+
+
+async def test_moving_to_the_slot_it_is_in_takes_no_second_place(make: Factory, conn: asyncpg.Connection) -> None:
+    slot_id = await make.slot(max_bookings=1)
+    booking_id = await make.booking(slot_id)
+
+    row = await change_booking(conn, "reschedule_booking", booking_id, 1, p_slot_id=slot_id)
+
+    assert row["booking_version"] == 2
+    assert await counters(conn, slot_id) == [1]
+
+
+async def test_lapsed_holds_make_way_for_a_move(make: Factory, conn: asyncpg.Connection) -> None:
+    now = TOMORROW - 6 * HOUR
+    old, new = await make.slot(), await make.slot(max_bookings=1)
+    await make.booking(new, p_payment_method="pay_now", p_now=now - timedelta(minutes=15))
+    booking_id = await make.booking(old, p_customer='{"ref": "bob"}', p_now=now)
+
+    await change_booking(conn, "reschedule_booking", booking_id, 1, p_slot_id=new, p_now=now)
+
+    assert await counters(conn, old, new) == [0, 1]
