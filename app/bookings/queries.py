@@ -78,8 +78,7 @@ async def list_bookings(db: Database, actor: Actor, filters: BookingFilters) -> 
             p_from=filters.starting,
             p_to=filters.before,
             p_updated_since=filters.updated_since,
-            # an empty object is in all of them
-            p_metadata=filters.metadata or None,
+            p_metadata=filters.metadata,
             p_limit=filters.limit,
             p_cursor=filters.cursor,
         )

@@ -15,7 +15,7 @@ Outcome = Literal["recorded", "unchanged", "ignored", "booking_not_found", "hold
 class StripeObject(BaseModel):
     """What a Stripe event is about: as much of it as tells which booking, and what became of its payment."""
 
-    metadata: dict[str, Any] = Field(default_factory=dict, description="`booking_id` says which booking.")
+    metadata: dict[str, Any] | None = Field(None, description="`booking_id` says which booking.")
     client_reference_id: str | None = Field(None, description="A checkout session may name the booking here instead.")
     payment_status: str | None = None
     refunded: bool | None = None

@@ -43,6 +43,7 @@ _CHANGE_REFUSALS = (
         "slot_in_past",
         "not_open_yet",
         "too_late",
+        "limit_reached",
         *UNREADABLE,
         "busy",
         "outcome_unknown",
@@ -84,7 +85,7 @@ async def get_waitlist_entry(actor: CustomerActor, entry_id: UUID, db: Db) -> Da
     "/{entry_id}/accept",
     response_model=Booking,
     summary="Accept an offered place",
-    responses=problems(*_CHANGE_REFUSALS, "booking_not_found", "hold_expired"),
+    responses=problems(*_CHANGE_REFUSALS, "booking_not_found", "hold_expired", "limit_reached"),
 )
 async def accept_offer(actor: CustomerActor, entry_id: UUID, db: Db) -> DatabaseJson:
     """Confirm the booking that is offered. One with `pay_now` is accepted by paying for it instead."""

@@ -17,8 +17,8 @@ CHANGES = [
         "functions/accept_offer",
         None,
         r"""-- Promises: the offered place is the customer's: the hold is a confirmed booking. One that is to be paid now is accepted
--- by paying for it. Called by POST /v1/waitlist/{id}/accept. Locks: slot, entry, booking, then its jobs.
--- Raises: SB007 invalid_transition, SB013 hold_expired, SB019 waitlist_entry_not_found.
+-- by paying for it. Called by POST /v1/waitlist/{id}/accept. Locks: slots by id, entry, booking, customer, then its jobs.
+-- Raises: SB007 invalid_transition, SB013 hold_expired, what lock_waitlist_entry and require_customer_limit raise.
 CREATE OR REPLACE FUNCTION accept_offer(p_actor jsonb, p_entry_id uuid, p_now timestamptz DEFAULT now())
 RETURNS TABLE (booking_id uuid, booking_version integer, body json)
 LANGUAGE plpgsql
@@ -44,6 +44,7 @@ BEGIN
       DETAIL = json_build_object('booking_id', v_booking.id, 'expired_at', v_booking.expires_at);
   END IF;
   IF v_entry.status = 'offered' THEN
+    PERFORM require_customer_limit(p_actor, v_booking.resource_id, v_booking.customer_id, p_now, p_held => 1);
     UPDATE bookings b
     SET status = 'confirmed', updated_at = p_now
     WHERE b.id = v_booking.id
@@ -103,7 +104,8 @@ BEGIN
 END
 $$""",
         r"""-- Promises: every given slot exists afterwards; one that existed with these times stays as it is and counts as kept.
--- Called by POST /v1/resources/{id}/slots. Raises: what set_answer_timezone raises.
+-- Called by POST /v1/resources/{id}/slots. Locks: resource.
+-- Raises: what set_answer_timezone raises.
 CREATE OR REPLACE FUNCTION add_slots(
   p_actor jsonb, p_resource_id uuid, p_slots jsonb, p_now timestamptz DEFAULT now()
 )
@@ -116,6 +118,8 @@ DECLARE
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   PERFORM set_answer_timezone(ARRAY[p_resource_id], 'UTC');
+  -- whoever makes several slots of a resource has it locked: in the unique index two would meet in any order
+  PERFORM FROM resources r WHERE r.id = p_resource_id FOR NO KEY UPDATE;
 
   WITH created AS (
     INSERT INTO slots (resource_id, starts_at, ends_at, max_bookings, max_units, created_at, updated_at)
@@ -123,8 +127,6 @@ BEGIN
     FROM jsonb_to_recordset(p_slots) AS g (
       starts_at timestamptz, ends_at timestamptz, max_bookings integer, max_units integer
     )
-    -- in one order for everyone, so that two such calls wait for each other instead of deadlocking
-    ORDER BY g.starts_at, g.ends_at
     ON CONFLICT (resource_id, starts_at, ends_at) DO NOTHING
     RETURNING id
   )
@@ -866,6 +868,7 @@ AS $$
 DECLARE
   v_customer jsonb := own_customer(p_actor, p_customer);
   v_first slots;
+  v_slot_ids uuid[];
   v_occurrence record;
   v_booking json;
   v_code text;
@@ -874,8 +877,9 @@ DECLARE
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   SELECT * INTO v_first FROM slots s WHERE s.id = p_slot_id;
+  v_slot_ids := ARRAY(SELECT o.slot_id FROM recurring_slots(v_first, p_every_days, p_count) o);
   PERFORM FROM slots s
-  WHERE s.id = p_slot_id OR s.id IN (SELECT o.slot_id FROM recurring_slots(v_first, p_every_days, p_count) o)
+  WHERE s.id = p_slot_id OR s.id = ANY (v_slot_ids)
   ORDER BY s.id
   FOR NO KEY UPDATE;
   v_first := lock_slot(p_slot_id);
@@ -887,7 +891,8 @@ BEGIN
       BEGIN
         v_booking := NULL;
         v_code := NULL;
-        IF v_occurrence.slot_id IS NULL THEN
+        -- one made while we waited comes too late: its lock would be out of order
+        IF (v_occurrence.slot_id = ANY (v_slot_ids)) IS NOT TRUE THEN
           RAISE EXCEPTION 'slot_not_found' USING ERRCODE = 'SB001',
             DETAIL = json_build_object('occurrence', v_occurrence.occurrence, 'local_start', v_occurrence.local_start);
         END IF;
@@ -1184,9 +1189,11 @@ BEGIN
 
   IF v_row.status IN ('pending', 'confirmed', 'completed', 'no_show') THEN
     IF v_slot.source = 'import' THEN
+      PERFORM set_config('holdfast.growth_is_taken', 'on', true);
       UPDATE slots s
       SET max_bookings = GREATEST(s.max_bookings, s.booked_bookings + 1), updated_at = p_now
       WHERE s.id = v_slot.id AND s.booked_bookings = s.max_bookings;
+      PERFORM set_config('holdfast.growth_is_taken', '', true);
     ELSE
       PERFORM require_room(v_slot, v_row.units, 1, p_now);
     END IF;
@@ -1212,7 +1219,7 @@ $$""",
         None,
         r"""-- Promises: the customer stands in the slot's line, once; where there is room already, the answer is an offer.
 -- Called by POST /v1/waitlist. Locks: slot, customer (if it changes), entry, then the new booking.
--- Raises: SB001 slot_not_found, what require_open_slot raises.
+-- Raises: SB001 slot_not_found, what require_open_slot and require_customer_limit raise.
 CREATE OR REPLACE FUNCTION join_waitlist(
   p_actor jsonb,
   p_slot_id uuid,
@@ -1234,12 +1241,18 @@ BEGIN
   v_slot := lock_slot(p_slot_id);
   PERFORM require_open_slot(p_actor, v_slot, p_now);
   v_customer_id := upsert_customer(own_customer(p_actor, p_customer), p_now);
+  -- a hold whose time is over goes to the line as it stands; it may be this customer's own offer
+  PERFORM expire_slot_holds(p_slot_id, p_now);
 
-  INSERT INTO waitlist_entries (slot_id, customer_id, units, payment_method, created_at, updated_at)
-  VALUES (p_slot_id, v_customer_id, p_units, p_payment_method, p_now, p_now)
-  ON CONFLICT (slot_id, customer_id) WHERE status IN ('waiting', 'offered') DO NOTHING;
-  -- a hold whose time is over goes to the line, of which this one may be the first
-  PERFORM expire_slot_holds(p_slot_id, p_now), offer_places(p_slot_id, p_now);
+  PERFORM FROM waitlist_entries w
+  WHERE w.slot_id = p_slot_id AND w.customer_id = v_customer_id AND w.status IN ('waiting', 'offered');
+  IF NOT FOUND THEN
+    -- no exception for an admin: nobody is asked when the place comes free
+    PERFORM require_customer_limit(p_actor - 'reason', v_slot.resource_id, v_customer_id, p_now);
+    INSERT INTO waitlist_entries (slot_id, customer_id, units, payment_method, created_at, updated_at)
+    VALUES (p_slot_id, v_customer_id, p_units, p_payment_method, p_now, p_now);
+    PERFORM offer_places(p_slot_id, p_now);
+  END IF;
 
   SELECT * INTO v_entry
   FROM waitlist_entries w
@@ -1256,8 +1269,8 @@ $$""",
         "functions/leave_waitlist",
         None,
         r"""-- Promises: the customer stands in that line no more; a place that was offered goes to the next. Leaving twice is once.
--- Called by POST /v1/waitlist/{id}/leave. Locks: slot, entry, booking, then its jobs.
--- Raises: SB007 invalid_transition, SB019 waitlist_entry_not_found.
+-- Called by POST /v1/waitlist/{id}/leave. Locks: slots by id, entry, booking, then its jobs.
+-- Raises: SB007 invalid_transition, what lock_waitlist_entry raises.
 CREATE OR REPLACE FUNCTION leave_waitlist(p_actor jsonb, p_entry_id uuid, p_now timestamptz DEFAULT now())
 RETURNS json
 LANGUAGE plpgsql
@@ -1368,7 +1381,7 @@ BEGIN
       AND (p_from IS NULL OR b.starts_at >= p_from)
       AND (p_to IS NULL OR b.starts_at < p_to)
       AND (p_updated_since IS NULL OR b.updated_at >= p_updated_since)
-      AND (p_metadata IS NULL OR b.metadata @> p_metadata AND b.metadata <> '{}')
+      AND (NULLIF(p_metadata, '{}') IS NULL OR b.metadata @> p_metadata AND b.metadata <> '{}')
     ORDER BY b.starts_at, b.id
     LIMIT p_limit + 1
   );
@@ -1519,6 +1532,22 @@ END
 $$""",
     ),
     Change(
+        "functions/live_bookings",
+        None,
+        r"""-- Promises: how many bookings of the customer at that resource count towards its limit: confirmed or held, and not over.
+-- Called by require_customer_limit and offer_places. One expression, so that it is inlined.
+CREATE OR REPLACE FUNCTION live_bookings(p_resource_id uuid, p_customer_id uuid, p_now timestamptz)
+RETURNS bigint
+LANGUAGE sql
+STABLE PARALLEL SAFE
+RETURN (
+  SELECT count(*)
+  FROM bookings b
+  WHERE b.customer_id = p_customer_id AND b.resource_id = p_resource_id AND b.ends_at > p_now
+    AND (b.status = 'confirmed' OR b.expires_at > p_now)
+)""",
+    ),
+    Change(
         "functions/lock_booking",
         r"""-- Promises: the booking's row, locked after its slot's, so that every writer takes them in the same order.
 -- Called by every function that changes one booking. Locks: slot, booking. Raises: SB005 booking_not_found,
@@ -1583,19 +1612,34 @@ $$""",
     Change(
         "functions/lock_waitlist_entry",
         None,
-        r"""-- Promises: the place in line, locked after its slot. Called by accept_offer and leave_waitlist. Locks: slot, entry.
--- Raises: SB019 waitlist_entry_not_found (also where it is not the customer's whose token it is).
+        r"""-- Promises: the place in line, locked after its slot and the slot to which its booking may have moved since.
+-- Called by accept_offer and leave_waitlist. Locks: slots by id, entry.
+-- Raises: SB019 waitlist_entry_not_found (also where it is not the customer's whose token it is), SB006 version_conflict
+-- (the booking moved to another slot while we waited).
 CREATE OR REPLACE FUNCTION lock_waitlist_entry(p_actor jsonb, p_entry_id uuid)
 RETURNS waitlist_entries
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+  v_slot_ids uuid[];
   v_entry waitlist_entries;
+  v_moved bookings;
 BEGIN
   PERFORM get_waitlist_entry(p_entry_id, p_actor ->> 'customer_ref');
-  PERFORM lock_slot(w.slot_id) FROM waitlist_entries w WHERE w.id = p_entry_id;
+  v_slot_ids := ARRAY(
+    SELECT unnest(ARRAY[w.slot_id, b.slot_id])
+    FROM waitlist_entries w
+    LEFT JOIN bookings b ON b.id = w.booking_id
+    WHERE w.id = p_entry_id
+  );
+  PERFORM FROM slots s WHERE s.id = ANY (v_slot_ids) ORDER BY s.id FOR NO KEY UPDATE;
   SELECT * INTO v_entry FROM waitlist_entries w WHERE w.id = p_entry_id FOR NO KEY UPDATE;
+  SELECT * INTO v_moved FROM bookings b WHERE b.id = v_entry.booking_id AND b.slot_id <> ALL (v_slot_ids);
+  IF FOUND THEN
+    RAISE EXCEPTION 'version_conflict' USING ERRCODE = 'SB006',
+      DETAIL = json_build_object('booking_id', v_moved.id, 'current_version', v_moved.version);
+  END IF;
   RETURN v_entry;
 END
 $$""",
@@ -1707,7 +1751,7 @@ RETURN COALESCE(p_actor ->> 'type' = 'admin' AND p_actor ->> 'reason' <> '', fal
     Change(
         "functions/offer_places",
         None,
-        r"""-- Promises: while a slot has room, the first in its line whom it would hold is offered a place: a real hold for a set
+        r"""-- Promises: while a slot has room, the first in its line whom it would hold, and who may, is offered a place: a real hold for a set
 -- time. Called by triggers, when a place comes free, and by join_waitlist. Locks: slot, entry, then the new booking.
 CREATE OR REPLACE FUNCTION offer_places(p_slot_id uuid, p_now timestamptz DEFAULT now())
 RETURNS void
@@ -1717,10 +1761,12 @@ AS $$
 DECLARE
   v_actor text := current_setting('holdfast.actor', true);
   v_slot slots;
+  v_rules schedules;
   v_entry waitlist_entries;
   v_booking bookings;
   v_until timestamptz;
 BEGIN
+  SELECT c.* INTO v_rules FROM schedules c JOIN slots s ON s.resource_id = c.resource_id WHERE s.id = p_slot_id;
   WHILE EXISTS (SELECT FROM waitlist_entries w WHERE w.slot_id = p_slot_id AND w.status = 'waiting') LOOP
     v_slot := lock_slot(p_slot_id);
     EXIT WHEN v_slot.is_legacy OR v_slot.starts_at <= p_now OR v_slot.booked_bookings >= v_slot.max_bookings;
@@ -1728,6 +1774,11 @@ BEGIN
     FROM waitlist_entries w
     WHERE w.slot_id = p_slot_id AND w.status = 'waiting'
       AND w.units <= COALESCE(v_slot.max_units - v_slot.booked_units, w.units)
+      -- who has as many as the rules allow loses this turn, not the place in line
+      AND (
+        v_rules.max_bookings_per_customer IS NULL
+        OR live_bookings(v_slot.resource_id, w.customer_id, p_now) < v_rules.max_bookings_per_customer
+      )
     ORDER BY w.place_in_line
     LIMIT 1
     FOR NO KEY UPDATE;
@@ -1741,9 +1792,7 @@ BEGIN
       )::text,
       true
     );
-    v_until := p_now + make_interval(
-      mins => COALESCE((SELECT c.offer_minutes FROM schedules c WHERE c.resource_id = v_slot.resource_id), 60)
-    );
+    v_until := p_now + make_interval(mins => COALESCE(v_rules.offer_minutes, 60));
     v_booking := place_booking(
       v_slot, v_entry.customer_id, v_entry.units, v_entry.payment_method, '{}', LEAST(v_until, v_slot.starts_at), p_now
     );
@@ -1922,7 +1971,7 @@ $$""",
         None,
         r"""-- Promises: that date has these hours and no others (none: closed); p_hours NULL puts the weekly hours back. The coming
 -- slots follow, if the resource has a schedule; or, as a dry run, the same answer and nothing changed.
--- Called by PUT and DELETE /v1/resources/{id}/exceptions/{date}. Locks: schedule, then what refresh_future_schedule locks.
+-- Called by PUT and DELETE /v1/resources/{id}/exceptions/{date}. Locks: resource, schedule, then what refresh_future_schedule locks.
 -- Raises: SB009 resource_not_found, SB016 schedule_not_found, SB017 invalid_hours.
 CREATE OR REPLACE FUNCTION put_exception(
   p_actor jsonb,
@@ -1960,7 +2009,8 @@ BEGIN
     );
   END IF;
 
-  -- first, as everywhere: the exception belongs to the rules that this row stands for
+  -- first, as everywhere: the exception belongs to the rules that the schedule stands for
+  PERFORM FROM resources r WHERE r.id = p_resource_id FOR NO KEY UPDATE;
   PERFORM FROM schedules c WHERE c.resource_id = p_resource_id FOR NO KEY UPDATE;
   IF p_hours IS NULL THEN
     DELETE FROM schedule_exceptions e WHERE e.resource_id = p_resource_id AND e.date = p_date;
@@ -2177,7 +2227,8 @@ BEGIN
 
   IF p_payment_status IS NULL THEN
     v_outcome := 'ignored';
-  ELSIF v_booking.payment_status = p_payment_status THEN
+  ELSIF v_booking.payment_status = p_payment_status OR (v_booking.payment_status, p_payment_status) = ('refunded', 'paid') THEN
+    -- a provider tells of one payment more than once, and not in order
     v_outcome := 'unchanged';
   ELSIF v_booking.id IS NOT NULL THEN
     BEGIN
@@ -2222,7 +2273,9 @@ BEGIN
       -- the first is the slot itself, whichever pass of a time that comes twice it stands in
       SELECT CASE WHEN n = 0 THEN p_slot.starts_at ELSE slot_instant(w.local_start, v_length, v_timezone) END AS at
     ) i
-    LEFT JOIN slots s ON s.resource_id = p_slot.resource_id AND s.starts_at = i.at AND s.ends_at = i.at + v_length
+    LEFT JOIN slots s ON s.resource_id = p_slot.resource_id AND s.starts_at = i.at
+      -- lengths, not ends: the end of a day that is added is the session's
+      AND s.ends_at - s.starts_at = v_length
     ORDER BY n;
 END
 $$""",
@@ -2232,7 +2285,7 @@ $$""",
         None,
         r"""-- Promises: schedules whose day is over reach to their horizon again. Answers how many it did, at most p_limit.
 -- Called by the job processor, one a call: slots of one resource are locked by id, those of several would not be.
--- Locks: schedules, SKIP LOCKED, then what refresh_future_schedule locks.
+-- Locks: resources and schedules, SKIP LOCKED, then what refresh_future_schedule locks.
 CREATE OR REPLACE FUNCTION refresh_due_schedules(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
 RETURNS integer
 LANGUAGE plpgsql
@@ -2246,10 +2299,11 @@ BEGIN
     SELECT c.resource_id
     FROM jobs j
     JOIN schedules c ON c.resource_id::text = j.dedupe_key
+    JOIN resources r ON r.id = c.resource_id
     WHERE j.job_type = 'refresh_schedule' AND j.status = 'pending' AND j.run_at <= p_now
     ORDER BY j.run_at
     LIMIT p_limit
-    FOR NO KEY UPDATE OF c SKIP LOCKED
+    FOR NO KEY UPDATE OF r, c SKIP LOCKED
   LOOP
     PERFORM refresh_future_schedule(p_actor, v_resource_id, p_now);
     v_refreshed := v_refreshed + 1;
@@ -2263,7 +2317,8 @@ $$""",
         None,
         r"""-- Promises: the coming slots of a resource are what its rules give, and no booking is lost: slots with bookings that no
 -- longer fit become legacy, limits shrink only to what is booked, empty slots that no longer fit go.
--- Called by put_schedule, put_exception, update_resource and the daily job. Locks: schedule, slots by id, then jobs.
+-- Called by put_schedule, put_exception, update_resource and the daily job. Locks: resource, schedule, slots by id, then
+-- jobs.
 -- Raises: SB016 schedule_not_found.
 CREATE OR REPLACE FUNCTION refresh_future_schedule(
   p_actor jsonb, p_resource_id uuid, p_now timestamptz DEFAULT now()
@@ -2276,8 +2331,11 @@ DECLARE
   v_schedule schedules;
   v_exceptions schedule_exceptions[];
   v_plan slot_change[];
+  v_to_lock uuid[] := ARRAY[]::uuid[];
+  v_unlocked uuid[];
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
+  PERFORM FROM resources r WHERE r.id = p_resource_id FOR NO KEY UPDATE;
   SELECT * INTO v_schedule FROM schedules c WHERE c.resource_id = p_resource_id FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'schedule_not_found' USING ERRCODE = 'SB016',
@@ -2285,15 +2343,23 @@ BEGIN
   END IF;
   v_exceptions := ARRAY(SELECT e FROM schedule_exceptions e WHERE e.resource_id = p_resource_id);
 
-  v_plan := ARRAY(SELECT p FROM schedule_plan(v_schedule, v_exceptions, p_now) p);
-  PERFORM FROM slots s
-  WHERE s.id IN (SELECT p.slot_id FROM unnest(v_plan) p WHERE p.action IN ('updated', 'legacy', 'removed'))
-  ORDER BY s.id
-  FOR UPDATE;
-  IF FOUND THEN
-    -- somebody may have booked one of them before we had it locked
-    v_plan := ARRAY(SELECT p FROM schedule_plan(v_schedule, v_exceptions, p_now) p);
-  END IF;
+  LOOP
+    BEGIN
+      PERFORM FROM slots s WHERE s.id = ANY (v_to_lock) ORDER BY s.id FOR UPDATE;
+      -- somebody may have booked or cancelled before we had them locked
+      v_plan := ARRAY(SELECT p FROM schedule_plan(v_schedule, v_exceptions, p_now) p);
+      v_unlocked := ARRAY(
+        SELECT p.slot_id FROM unnest(v_plan) p WHERE p.action IN ('updated', 'legacy', 'removed')
+        EXCEPT SELECT unnest(v_to_lock)
+      );
+      EXIT WHEN v_unlocked = '{}';
+      -- more locks now would be out of order: give these back, and begin again
+      RAISE SQLSTATE 'HF001';
+    EXCEPTION
+      WHEN SQLSTATE 'HF001' THEN
+        v_to_lock := v_to_lock || v_unlocked;
+    END;
+  END LOOP;
 
   PERFORM apply_schedule_plan(p_resource_id, v_plan, p_now);
   PERFORM arm_schedule_refresh(p_resource_id, p_now);
@@ -2332,11 +2398,12 @@ $$""",
     Change(
         "functions/require_customer_limit",
         None,
-        r"""-- Promises: returns only if the customer has fewer live bookings of the resource than its rules allow. Bookings of one
--- customer count one after the other. Called by every function that takes a place. Locks: customer, after the slots.
+        r"""-- Promises: returns only if the customer has fewer live bookings of the resource than its rules allow, p_held of them
+-- apart. Bookings of one customer count one after the other. Locks: customer, after the slots.
+-- Called by book_slot and join_waitlist, and by accept_offer for what is held already.
 -- Raises: SB018 limit_reached, but not for an admin who gives a reason.
 CREATE OR REPLACE FUNCTION require_customer_limit(
-  p_actor jsonb, p_resource_id uuid, p_customer_id uuid, p_now timestamptz DEFAULT now()
+  p_actor jsonb, p_resource_id uuid, p_customer_id uuid, p_now timestamptz DEFAULT now(), p_held integer DEFAULT 0
 )
 RETURNS void
 LANGUAGE plpgsql
@@ -2351,10 +2418,7 @@ BEGIN
   END IF;
 
   PERFORM FROM customers c WHERE c.id = p_customer_id FOR NO KEY UPDATE;
-  SELECT count(*) INTO v_live
-  FROM bookings b
-  WHERE b.customer_id = p_customer_id AND b.resource_id = p_resource_id AND b.ends_at > p_now
-    AND (b.status = 'confirmed' OR b.expires_at > p_now);
+  v_live := live_bookings(p_resource_id, p_customer_id, p_now) - p_held;
   IF v_live >= v_limit THEN
     RAISE EXCEPTION 'limit_reached' USING ERRCODE = 'SB018',
       DETAIL = json_build_object(
@@ -2509,6 +2573,60 @@ BEGIN
       END IF;
     ELSE
   END CASE;
+END
+$$""",
+    ),
+    Change(
+        "functions/require_payment_step",
+        r"""-- Promises: returns only if the booking's payment may take this step: pending to paid or failed, paid to refunded; and
+-- never paid for a booking that is over without one. Called by record_payment. Raises: SB007 invalid_transition.
+CREATE OR REPLACE FUNCTION require_payment_step(p_booking bookings, p_to text)
+RETURNS void
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_allowed boolean := CASE p_to
+    WHEN 'paid' THEN p_booking.payment_status = 'pending' AND p_booking.status NOT IN ('cancelled', 'failed')
+    WHEN 'failed' THEN p_booking.payment_status = 'pending' AND p_booking.status = 'pending'
+    WHEN 'refunded' THEN p_booking.payment_status = 'paid' AND p_booking.payment_method = 'pay_now'
+    ELSE false
+  END;
+BEGIN
+  IF NOT v_allowed THEN
+    RAISE EXCEPTION 'invalid_transition' USING ERRCODE = 'SB007',
+      DETAIL = json_build_object(
+        'booking_id', p_booking.id, 'status', p_booking.status, 'payment_method', p_booking.payment_method,
+        'from', p_booking.payment_status, 'to', p_to
+      );
+  END IF;
+END
+$$""",
+        r"""-- Promises: returns only if the booking's payment may take this step: pending to paid or failed, paid to refunded; and
+-- never paid for a booking that is over without one. Called by record_payment. Raises: SB007 invalid_transition.
+CREATE OR REPLACE FUNCTION require_payment_step(p_booking bookings, p_to text)
+RETURNS void
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_allowed boolean := CASE p_to
+    WHEN 'paid' THEN p_booking.payment_status = 'pending' AND p_booking.status NOT IN ('cancelled', 'failed')
+    WHEN 'failed' THEN p_booking.payment_status = 'pending' AND p_booking.status = 'pending'
+      AND p_booking.payment_method = 'pay_now'
+    WHEN 'refunded' THEN p_booking.payment_status = 'paid' AND p_booking.payment_method = 'pay_now'
+    ELSE false
+  END;
+BEGIN
+  IF NOT v_allowed THEN
+    RAISE EXCEPTION 'invalid_transition' USING ERRCODE = 'SB007',
+      DETAIL = json_build_object(
+        'booking_id', p_booking.id, 'status', p_booking.status, 'payment_method', p_booking.payment_method,
+        'from', p_booking.payment_status, 'to', p_to
+      );
+  END IF;
 END
 $$""",
     ),
@@ -3153,7 +3271,8 @@ END""",
     Change(
         "functions/slots_offer_places",
         None,
-        r"""-- Promises: places that a slot gains go to those in its line first. Called by trigger slots_offer_places, whoever writes.
+        r"""-- Promises: places that a slot gains go to those in its line first, but for those an import brings its own booking for.
+-- Called by trigger slots_offer_places, whoever writes.
 -- Locks: slot, entries, then the new bookings.
 CREATE OR REPLACE FUNCTION slots_offer_places()
 RETURNS trigger
@@ -3161,7 +3280,11 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-  PERFORM offer_places(NEW.id, NEW.updated_at);
+  IF current_setting('holdfast.growth_is_taken', true) = 'on' THEN
+    RETURN NULL;
+  END IF;
+  -- not every writer says when
+  PERFORM offer_places(NEW.id, GREATEST(NEW.updated_at, now()));
   RETURN NULL;
 END
 $$""",

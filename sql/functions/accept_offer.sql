@@ -1,6 +1,6 @@
 -- Promises: the offered place is the customer's: the hold is a confirmed booking. One that is to be paid now is accepted
--- by paying for it. Called by POST /v1/waitlist/{id}/accept. Locks: slot, entry, booking, then its jobs.
--- Raises: SB007 invalid_transition, SB013 hold_expired, SB019 waitlist_entry_not_found.
+-- by paying for it. Called by POST /v1/waitlist/{id}/accept. Locks: slots by id, entry, booking, customer, then its jobs.
+-- Raises: SB007 invalid_transition, SB013 hold_expired, what lock_waitlist_entry and require_customer_limit raise.
 CREATE OR REPLACE FUNCTION accept_offer(p_actor jsonb, p_entry_id uuid, p_now timestamptz DEFAULT now())
 RETURNS TABLE (booking_id uuid, booking_version integer, body json)
 LANGUAGE plpgsql
@@ -26,6 +26,7 @@ BEGIN
       DETAIL = json_build_object('booking_id', v_booking.id, 'expired_at', v_booking.expires_at);
   END IF;
   IF v_entry.status = 'offered' THEN
+    PERFORM require_customer_limit(p_actor, v_booking.resource_id, v_booking.customer_id, p_now, p_held => 1);
     UPDATE bookings b
     SET status = 'confirmed', updated_at = p_now
     WHERE b.id = v_booking.id

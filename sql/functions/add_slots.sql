@@ -1,5 +1,6 @@
 -- Promises: every given slot exists afterwards; one that existed with these times stays as it is and counts as kept.
--- Called by POST /v1/resources/{id}/slots. Raises: what set_answer_timezone raises.
+-- Called by POST /v1/resources/{id}/slots. Locks: resource.
+-- Raises: what set_answer_timezone raises.
 CREATE OR REPLACE FUNCTION add_slots(
   p_actor jsonb, p_resource_id uuid, p_slots jsonb, p_now timestamptz DEFAULT now()
 )
@@ -12,6 +13,8 @@ DECLARE
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   PERFORM set_answer_timezone(ARRAY[p_resource_id], 'UTC');
+  -- whoever makes several slots of a resource has it locked: in the unique index two would meet in any order
+  PERFORM FROM resources r WHERE r.id = p_resource_id FOR NO KEY UPDATE;
 
   WITH created AS (
     INSERT INTO slots (resource_id, starts_at, ends_at, max_bookings, max_units, created_at, updated_at)
@@ -19,8 +22,6 @@ BEGIN
     FROM jsonb_to_recordset(p_slots) AS g (
       starts_at timestamptz, ends_at timestamptz, max_bookings integer, max_units integer
     )
-    -- in one order for everyone, so that two such calls wait for each other instead of deadlocking
-    ORDER BY g.starts_at, g.ends_at
     ON CONFLICT (resource_id, starts_at, ends_at) DO NOTHING
     RETURNING id
   )

@@ -23,6 +23,7 @@ AS $$
 DECLARE
   v_customer jsonb := own_customer(p_actor, p_customer);
   v_first slots;
+  v_slot_ids uuid[];
   v_occurrence record;
   v_booking json;
   v_code text;
@@ -31,8 +32,9 @@ DECLARE
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   SELECT * INTO v_first FROM slots s WHERE s.id = p_slot_id;
+  v_slot_ids := ARRAY(SELECT o.slot_id FROM recurring_slots(v_first, p_every_days, p_count) o);
   PERFORM FROM slots s
-  WHERE s.id = p_slot_id OR s.id IN (SELECT o.slot_id FROM recurring_slots(v_first, p_every_days, p_count) o)
+  WHERE s.id = p_slot_id OR s.id = ANY (v_slot_ids)
   ORDER BY s.id
   FOR NO KEY UPDATE;
   v_first := lock_slot(p_slot_id);
@@ -44,7 +46,8 @@ BEGIN
       BEGIN
         v_booking := NULL;
         v_code := NULL;
-        IF v_occurrence.slot_id IS NULL THEN
+        -- one made while we waited comes too late: its lock would be out of order
+        IF (v_occurrence.slot_id = ANY (v_slot_ids)) IS NOT TRUE THEN
           RAISE EXCEPTION 'slot_not_found' USING ERRCODE = 'SB001',
             DETAIL = json_build_object('occurrence', v_occurrence.occurrence, 'local_start', v_occurrence.local_start);
         END IF;

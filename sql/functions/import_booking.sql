@@ -23,9 +23,11 @@ BEGIN
 
   IF v_row.status IN ('pending', 'confirmed', 'completed', 'no_show') THEN
     IF v_slot.source = 'import' THEN
+      PERFORM set_config('holdfast.growth_is_taken', 'on', true);
       UPDATE slots s
       SET max_bookings = GREATEST(s.max_bookings, s.booked_bookings + 1), updated_at = p_now
       WHERE s.id = v_slot.id AND s.booked_bookings = s.max_bookings;
+      PERFORM set_config('holdfast.growth_is_taken', '', true);
     ELSE
       PERFORM require_room(v_slot, v_row.units, 1, p_now);
     END IF;

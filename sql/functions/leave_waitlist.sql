@@ -1,6 +1,6 @@
 -- Promises: the customer stands in that line no more; a place that was offered goes to the next. Leaving twice is once.
--- Called by POST /v1/waitlist/{id}/leave. Locks: slot, entry, booking, then its jobs.
--- Raises: SB007 invalid_transition, SB019 waitlist_entry_not_found.
+-- Called by POST /v1/waitlist/{id}/leave. Locks: slots by id, entry, booking, then its jobs.
+-- Raises: SB007 invalid_transition, what lock_waitlist_entry raises.
 CREATE OR REPLACE FUNCTION leave_waitlist(p_actor jsonb, p_entry_id uuid, p_now timestamptz DEFAULT now())
 RETURNS json
 LANGUAGE plpgsql

@@ -31,7 +31,7 @@ BEGIN
       AND (p_from IS NULL OR b.starts_at >= p_from)
       AND (p_to IS NULL OR b.starts_at < p_to)
       AND (p_updated_since IS NULL OR b.updated_at >= p_updated_since)
-      AND (p_metadata IS NULL OR b.metadata @> p_metadata AND b.metadata <> '{}')
+      AND (NULLIF(p_metadata, '{}') IS NULL OR b.metadata @> p_metadata AND b.metadata <> '{}')
     ORDER BY b.starts_at, b.id
     LIMIT p_limit + 1
   );

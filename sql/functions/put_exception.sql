@@ -1,6 +1,6 @@
 -- Promises: that date has these hours and no others (none: closed); p_hours NULL puts the weekly hours back. The coming
 -- slots follow, if the resource has a schedule; or, as a dry run, the same answer and nothing changed.
--- Called by PUT and DELETE /v1/resources/{id}/exceptions/{date}. Locks: schedule, then what refresh_future_schedule locks.
+-- Called by PUT and DELETE /v1/resources/{id}/exceptions/{date}. Locks: resource, schedule, then what refresh_future_schedule locks.
 -- Raises: SB009 resource_not_found, SB016 schedule_not_found, SB017 invalid_hours.
 CREATE OR REPLACE FUNCTION put_exception(
   p_actor jsonb,
@@ -38,7 +38,8 @@ BEGIN
     );
   END IF;
 
-  -- first, as everywhere: the exception belongs to the rules that this row stands for
+  -- first, as everywhere: the exception belongs to the rules that the schedule stands for
+  PERFORM FROM resources r WHERE r.id = p_resource_id FOR NO KEY UPDATE;
   PERFORM FROM schedules c WHERE c.resource_id = p_resource_id FOR NO KEY UPDATE;
   IF p_hours IS NULL THEN
     DELETE FROM schedule_exceptions e WHERE e.resource_id = p_resource_id AND e.date = p_date;

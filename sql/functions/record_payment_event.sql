@@ -32,7 +32,8 @@ BEGIN
 
   IF p_payment_status IS NULL THEN
     v_outcome := 'ignored';
-  ELSIF v_booking.payment_status = p_payment_status THEN
+  ELSIF v_booking.payment_status = p_payment_status OR (v_booking.payment_status, p_payment_status) = ('refunded', 'paid') THEN
+    -- a provider tells of one payment more than once, and not in order
     v_outcome := 'unchanged';
   ELSIF v_booking.id IS NOT NULL THEN
     BEGIN

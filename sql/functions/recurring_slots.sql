@@ -21,7 +21,9 @@ BEGIN
       -- the first is the slot itself, whichever pass of a time that comes twice it stands in
       SELECT CASE WHEN n = 0 THEN p_slot.starts_at ELSE slot_instant(w.local_start, v_length, v_timezone) END AS at
     ) i
-    LEFT JOIN slots s ON s.resource_id = p_slot.resource_id AND s.starts_at = i.at AND s.ends_at = i.at + v_length
+    LEFT JOIN slots s ON s.resource_id = p_slot.resource_id AND s.starts_at = i.at
+      -- lengths, not ends: the end of a day that is added is the session's
+      AND s.ends_at - s.starts_at = v_length
     ORDER BY n;
 END
 $$

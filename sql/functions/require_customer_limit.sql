@@ -1,8 +1,9 @@
--- Promises: returns only if the customer has fewer live bookings of the resource than its rules allow. Bookings of one
--- customer count one after the other. Called by every function that takes a place. Locks: customer, after the slots.
+-- Promises: returns only if the customer has fewer live bookings of the resource than its rules allow, p_held of them
+-- apart. Bookings of one customer count one after the other. Locks: customer, after the slots.
+-- Called by book_slot and join_waitlist, and by accept_offer for what is held already.
 -- Raises: SB018 limit_reached, but not for an admin who gives a reason.
 CREATE OR REPLACE FUNCTION require_customer_limit(
-  p_actor jsonb, p_resource_id uuid, p_customer_id uuid, p_now timestamptz DEFAULT now()
+  p_actor jsonb, p_resource_id uuid, p_customer_id uuid, p_now timestamptz DEFAULT now(), p_held integer DEFAULT 0
 )
 RETURNS void
 LANGUAGE plpgsql
@@ -17,10 +18,7 @@ BEGIN
   END IF;
 
   PERFORM FROM customers c WHERE c.id = p_customer_id FOR NO KEY UPDATE;
-  SELECT count(*) INTO v_live
-  FROM bookings b
-  WHERE b.customer_id = p_customer_id AND b.resource_id = p_resource_id AND b.ends_at > p_now
-    AND (b.status = 'confirmed' OR b.expires_at > p_now);
+  v_live := live_bookings(p_resource_id, p_customer_id, p_now) - p_held;
   IF v_live >= v_limit THEN
     RAISE EXCEPTION 'limit_reached' USING ERRCODE = 'SB018',
       DETAIL = json_build_object(

@@ -10,6 +10,7 @@ DECLARE
   v_allowed boolean := CASE p_to
     WHEN 'paid' THEN p_booking.payment_status = 'pending' AND p_booking.status NOT IN ('cancelled', 'failed')
     WHEN 'failed' THEN p_booking.payment_status = 'pending' AND p_booking.status = 'pending'
+      AND p_booking.payment_method = 'pay_now'
     WHEN 'refunded' THEN p_booking.payment_status = 'paid' AND p_booking.payment_method = 'pay_now'
     ELSE false
   END;

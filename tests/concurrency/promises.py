@@ -23,17 +23,28 @@ UNRECORDED = """
     LEFT JOIN audit_log a ON a.subject_type = 'booking' AND a.subject_id = b.id::text
     GROUP BY b.id HAVING count(a.id) <> b.version
 """
-# somebody behind was offered a place, and this one, who wants no more units, still waits
+# somebody behind was offered a place, and this one still waits, who wants no more units and never had as many bookings
+# as any rules here allow
 OVERTAKEN = """
     SELECT w.id FROM waitlist_entries w
     JOIN waitlist_entries later ON later.slot_id = w.slot_id AND later.place_in_line > w.place_in_line
     WHERE w.status = 'waiting' AND later.booking_id IS NOT NULL AND w.units <= later.units
+      AND (
+        SELECT count(*) FROM bookings b JOIN slots s ON s.id = w.slot_id
+        WHERE b.resource_id = s.resource_id AND b.customer_id = w.customer_id
+      ) < 2
 """
-# a place is free for somebody in the line, and nobody was told
+# a place is free for somebody in the line who may have it, and nobody was told
 FORGOTTEN = """
     SELECT w.id FROM waitlist_entries w
     JOIN slots s ON s.id = w.slot_id
+    LEFT JOIN schedules c ON c.resource_id = s.resource_id
     WHERE w.status = 'waiting' AND NOT s.is_legacy AND s.starts_at > $1
+      AND NOT EXISTS (
+        SELECT FROM bookings b
+        WHERE b.resource_id = s.resource_id AND b.customer_id = w.customer_id AND b.status IN ('pending', 'confirmed')
+        HAVING count(*) >= c.max_bookings_per_customer
+      )
       AND s.booked_bookings < s.max_bookings AND w.units <= COALESCE(s.max_units - s.booked_units, w.units)
 """
 MADE = """

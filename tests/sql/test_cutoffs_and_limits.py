@@ -395,3 +395,22 @@ async def test_money_that_comes_after_somebody_else_took_the_place_is_refused(
         await change_booking(conn, "record_payment", booking_id, 2, p_payment_status="paid", p_now=START - HOUR / 2)
 
     assert refusal.detail["reason"] == "slot_full"
+
+
+@pytest.mark.parametrize(
+    ("status", "at_now", "counted"),
+    [("confirmed", START, 1), ("confirmed", START + HOUR, 0), ("pending", NOW, 1), ("pending", NOW + HOUR, 0)]
+    + [(status, NOW, 0) for status in ("cancelled", "expired", "failed", "completed", "no_show")],
+)
+async def test_live_bookings_are_confirmed_or_held_and_not_over(
+    make: Factory, conn: asyncpg.Connection, status: str, at_now: datetime, counted: int
+) -> None:
+    slot_id = await make.slot(starts_at=START)
+    customer_id = await make_customer(conn)
+    await raw_booking(conn, slot_id, customer_id=customer_id, status=status, expires_at=NOW + HOUR)
+    resource_id = await conn.fetchval("SELECT resource_id FROM slots WHERE id = $1", slot_id)
+
+    live = "SELECT live_bookings($1, $2, $3)"
+    assert await conn.fetchval(live, resource_id, customer_id, at_now) == counted
+    assert await conn.fetchval(live, resource_id, await make_customer(conn, "else"), at_now) == 0
+    assert await conn.fetchval(live, await make.resource(), customer_id, at_now) == 0

@@ -124,7 +124,7 @@ def may_be_paid(method: str, payment: str, status: str, to: str) -> bool:
         case "pending", "paid":
             return status not in {"cancelled", "failed"}
         case "pending", "failed":
-            return status == "pending"
+            return status == "pending" and method == "pay_now"
         case "paid", "refunded":
             return method == "pay_now"
     return False

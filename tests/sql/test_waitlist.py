@@ -22,6 +22,7 @@ from tests.sql.support import (
     cancel,
     occupancy,
     one,
+    raw_booking,
     refused,
     status_of,
     without_indexes,
@@ -550,3 +551,48 @@ async def test_pages_hold_everybody_once_in_order_of_joining(
     assert [at((await entry_of(conn, entry))["created_at"]) for entry in found] == [
         NOW + n // 2 * HOUR for n in range(5)
     ]
+
+
+async def limited_line(make: Factory, conn: asyncpg.Connection) -> tuple[UUID, UUID, UUID]:
+    """A full slot in whose line ann and ben stand, its booking, and the one that ann may have."""
+    resource_id = await make.resource()
+    await put_schedule(conn, resource_id, p_now=NOW, max_bookings_per_customer=1)
+    slot_id, other = [await make.slot(resource_id, starts_at=START + hours * HOUR) for hours in (6, 8)]
+    owner = await make.booking(slot_id, p_customer=json.dumps({"ref": "owner"}), p_now=NOW)
+    for ref in ("ann", "ben"):
+        await join(conn, slot_id, ref)
+    return slot_id, owner, await make.booking(other, p_customer='{"ref": "ann"}', p_now=NOW)
+
+
+async def test_who_has_as_many_as_the_rules_allow_loses_the_turn_and_not_the_place(
+    make: Factory, conn: asyncpg.Connection
+) -> None:
+    slot_id, owner, own = await limited_line(make, conn)
+
+    await cancel(conn, owner, p_now=LATER)
+    assert await line(conn, slot_id) == [("ann", "waiting"), ("ben", "offered")]
+
+    await cancel(conn, own, p_now=LATER)
+    await leave(conn, await conn.fetchval("SELECT id FROM waitlist_entries WHERE status = 'offered'"))
+    assert await line(conn, slot_id) == [("ann", "offered"), ("ben", "cancelled")]
+
+
+async def test_an_offer_beside_as_many_as_the_rules_allow_cannot_be_accepted(
+    make: Factory, conn: asyncpg.Connection
+) -> None:
+    slot_id, owner, own = await limited_line(make, conn)
+    await cancel(conn, own, p_now=LATER)
+    await cancel(conn, owner, p_now=LATER)
+    entry_id = await conn.fetchval("SELECT id FROM waitlist_entries WHERE status = 'offered'")
+    # two offers at once cannot see each other
+    resource_id = await conn.fetchval("SELECT resource_id FROM slots WHERE id = $1", slot_id)
+    await raw_booking(
+        conn,
+        await make.slot(resource_id, starts_at=START + 10 * HOUR),
+        customer_id=await conn.fetchval("SELECT id FROM customers WHERE ref = 'ann'"),
+    )
+
+    with refused("SB018", "limit_reached"):
+        await accept(conn, entry_id)
+
+    assert await line(conn, slot_id) == [("ann", "offered"), ("ben", "waiting")]
