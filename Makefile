@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format lock openapi clean
+.PHONY: help demo test soak check bench format lock openapi clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: $(VENV)/.runtime  ## book, race, complete and audit on an embedded Postgre
 
 test: $(VENV)/.dev  ## run the whole test suite on an embedded Postgres
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/.dev  ## play at random against the promises for a quarter of an hour
+	@$(BIN)/python -m pytest tests/soak --timeout 900 $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, import contracts, migration safety
 	@$(BIN)/ruff format --check .

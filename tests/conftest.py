@@ -1,4 +1,4 @@
-"""A server a run, a template database a run, a database of its own for every test.
+"""A server a run, a template database a worker, an empty database for every test.
 
 No rollback: rivals, SKIP LOCKED and commit-time failures need rows that are really committed.
 Set TEST_DATABASE_URL to use a server of yours instead, and PG_BIN to choose the binaries of ours.
@@ -10,7 +10,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import httpx2
@@ -23,10 +22,10 @@ from app.database import Database, open_database
 from app.main import create_app
 from app.migrate import migrate
 from app.settings import Settings
+from tests.databases import SERVER, Databases, dsn_of, on_server
 from tests.factories import Factory, make_api_key
 
 CRON_SECRET = "a-secret-for-tests-only"  # noqa: S105
-SERVER = "TEST_DATABASE_URL"
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
@@ -54,21 +53,6 @@ def settings_for(dsn: str) -> Settings:
     return Settings(_env_file=None, database_url=SecretStr(dsn), cron_secret=SecretStr(CRON_SECRET), log_level="error")
 
 
-def dsn_of(database: str) -> str:
-    """The server's URL with another database."""
-    server = os.environ[SERVER]
-    return server.replace(f"@{urlsplit(server).netloc.partition('@')[2]}/holdfast", "@/" + database, 1)
-
-
-async def on_server(statement: str) -> None:
-    """Run one statement on the server's own database."""
-    connection = await asyncpg.connect(os.environ[SERVER])
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
 @pytest.fixture(scope="session")
 def template(worker_id: str) -> Iterator[str]:
     """A migrated database of this worker, to copy."""
@@ -79,13 +63,19 @@ def template(worker_id: str) -> Iterator[str]:
     asyncio.run(on_server(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
+@pytest.fixture(scope="session")
+async def databases(template: str) -> AsyncIterator[Databases]:
+    """Where this worker's tests run, one after the other."""
+    databases = Databases(template)
+    yield databases
+    await databases.drop()
+
+
 @pytest.fixture
-async def dsn(template: str) -> AsyncIterator[str]:
-    """A migrated, empty database of this test's own."""
-    name = f"test_{uuid.uuid4().hex}"
-    await on_server(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-    yield dsn_of(name)
-    await on_server(f"DROP DATABASE {name} WITH (FORCE)")
+async def dsn(databases: Databases) -> AsyncIterator[str]:
+    """A migrated, empty database, for this test alone."""
+    yield dsn_of(await databases.take())
+    await databases.give_back()
 
 
 @pytest.fixture

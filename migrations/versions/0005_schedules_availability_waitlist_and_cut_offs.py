@@ -2433,7 +2433,7 @@ $$""",
         None,
         r"""-- Promises: returns only if these are opening hours: from HH:MM to a later HH:MM of the same day, 24:00 at most, no two
 -- of one day overlapping; with a weekday from 1 (Monday) to 7 where they are weekly, without one where they are a date's.
--- Called by schedules_guard_hours, put_schedule and put_exception. Raises: SB017 invalid_hours.
+-- Called by schedules_guard_hours, and by put_schedule and put_exception in a dry run. Raises: SB017 invalid_hours.
 CREATE OR REPLACE FUNCTION require_hours(p_hours jsonb, p_is_weekly boolean)
 RETURNS void
 LANGUAGE plpgsql

@@ -13,7 +13,8 @@ import pytest
 import schemathesis
 
 from app.main import create_app
-from tests.conftest import dsn_of, on_server, settings_for
+from tests.conftest import settings_for
+from tests.databases import dsn_of, on_server
 from tests.factories import ACTOR, Factory, make_api_key
 from tests.live import live_server
 from tests.sql.support import call_row

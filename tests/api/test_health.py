@@ -6,7 +6,8 @@ import httpx2
 from app.main import create_app
 from app.migrate import head_revision
 from tests.api.calls import assert_problem
-from tests.conftest import client_of, on_server, settings_for
+from tests.conftest import client_of, settings_for
+from tests.databases import on_server
 
 
 async def test_a_migrated_database_is_ready(public: httpx2.AsyncClient) -> None:

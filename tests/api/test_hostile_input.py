@@ -11,7 +11,8 @@ import pytest
 from app.body_limit import MAX_BODY_SIZE
 from app.main import create_app
 from tests.api.calls import assert_problem, booking_body
-from tests.conftest import client_of, dsn_of, on_server, settings_for
+from tests.conftest import client_of, settings_for
+from tests.databases import dsn_of, on_server
 from tests.factories import TOMORROW, Factory, make_api_key
 
 JSON = {"Content-Type": "application/json"}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.api.calls import assert_problem, book
 from tests.concurrency.rivals import assert_counters_equal_a_recount, begin, held_slots, until_waiting
-from tests.conftest import dsn_of, on_server
+from tests.databases import dsn_of, on_server
 from tests.factories import Factory, make_api_key
 from tests.live import live_server
 

@@ -13,6 +13,7 @@ import asyncpg
 from tests.concurrency.moves import HOURS, Clock
 from tests.concurrency.promises import Promises
 from tests.concurrency.raw_moves import RawMoves
+from tests.databases import empty
 from tests.factories import ACTOR, HOUR, Factory
 from tests.sql.schedules import counts, put_schedule
 from tests.sql.support import at, call_json
@@ -28,10 +29,6 @@ MOVES = tuple(dict.fromkeys((*API, *SWEEPS, *EDITS, *RAW)))
 # the second barrier; only those who go around the first one meet it
 CHECKS = {"slots_booked_bookings_check", "slots_booked_units_check", "bookings_not_in_past_check"}
 PATIENCE_SECONDS = 30
-EMPTY = """
-    TRUNCATE resources, slots, customers, bookings, jobs, audit_log, idempotency_keys, schedules, schedule_exceptions,
-      waitlist_entries, payment_events
-"""
 
 
 class Step(NamedTuple):
@@ -66,9 +63,7 @@ class World:
 
     async def begin(self) -> None:
         """Everything anew: nothing of an earlier world is left."""
-        async with self.observer.transaction():
-            await self.observer.execute("SET LOCAL session_replication_role = replica")
-            await self.observer.execute(EMPTY)
+        await empty(self.observer)
         self.clock = Clock(at("2030-06-03T07:00"))
         self.steps = []
         make = Factory(self.observer)

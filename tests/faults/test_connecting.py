@@ -15,7 +15,8 @@ import pytest
 from app.database import Database
 from app.main import create_app
 from tests.api.calls import assert_problem
-from tests.conftest import client_of, dsn_of, on_server, settings_for
+from tests.conftest import client_of, settings_for
+from tests.databases import dsn_of, on_server
 
 CANNOT_CONNECT = ["08004", "08006", "08P01", "28000", "28P01", "3D000", "53300", "55000", "57P03", "XX000"]
 

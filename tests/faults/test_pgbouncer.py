@@ -24,7 +24,8 @@ from app.migrate import head_revision, migrate
 from app.settings import Settings
 from tests.api.calls import book, cancel
 from tests.concurrency.rivals import assert_counters_equal_a_recount
-from tests.conftest import SERVER, client_of, settings_for
+from tests.conftest import client_of, settings_for
+from tests.databases import SERVER
 from tests.factories import Factory, make_api_key
 
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")

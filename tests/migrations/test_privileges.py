@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.exc import ProgrammingError
 
 from app.migrate import head_revision
-from tests.conftest import on_server
+from tests.databases import on_server
 from tests.migrations.support import connected, down, up
 
 
