@@ -2,17 +2,22 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 
 from migrations.freeze import history
-from tests.factories import HOUR, SYSTEM, TOMORROW, Factory
+from tests.factories import ACTOR, HOUR, SYSTEM, TOMORROW, Factory
 from tests.migrations.support import connected, contents_at, definitions_at, down, up
-from tests.sql.support import cancel
+from tests.sql.schedules import put_exception, put_schedule
+from tests.sql.support import call_row, cancel
 
 ROWS = {
     table: f"SELECT coalesce(json_agg(to_jsonb(t) ORDER BY to_jsonb(t)::text), '[]')::text FROM {table} t"
-    for table in ("resources", "slots", "customers", "bookings", "jobs", "audit_log", "idempotency_keys", "api_keys")
+    for table in (
+        *("resources", "slots", "customers", "bookings", "jobs", "audit_log", "idempotency_keys", "api_keys"),
+        *("schedules", "schedule_exceptions", "waitlist_entries", "payment_events"),
+    )
 }
 
 
@@ -24,6 +29,35 @@ async def use(conn: asyncpg.Connection) -> None:
     await make.booking(slot_id, p_payment_method="pay_now", p_customer='{"name": "Ann", "email": "a@example.com"}')
     await cancel(conn, await make.booking(slot_id))
     await conn.execute("SELECT complete_due_bookings($1, 1, $2)", SYSTEM, TOMORROW + HOUR)
+    await use_rules(conn, make)
+
+
+async def use_rules(conn: asyncpg.Connection, make: Factory) -> None:
+    """The same in the tables of schedules, waitlists and payments."""
+    resource_id = await make.resource(f"Ruled {uuid4()}")
+    await put_schedule(conn, resource_id, max_bookings=1, horizon_days=1, p_now=TOMORROW - HOUR)
+    await put_exception(conn, resource_id, TOMORROW.date(), [], p_now=TOMORROW - HOUR)
+    slot_id = await conn.fetchval("SELECT id FROM slots WHERE resource_id = $1 ORDER BY starts_at LIMIT 1", resource_id)
+    held = await make.booking(slot_id, p_payment_method="pay_now", p_now=TOMORROW - HOUR)
+    for customer in ("one", "two"):
+        await call_row(
+            conn,
+            "join_waitlist",
+            p_actor=ACTOR,
+            p_slot_id=slot_id,
+            p_customer=json.dumps({"ref": customer}),
+            p_now=TOMORROW - HOUR,
+        )
+    await call_row(
+        conn,
+        "record_payment_event",
+        p_actor=SYSTEM,
+        p_event_id=str(uuid4()),
+        p_event_type="told",
+        p_booking_id=held,
+        p_payment_status="failed",
+        p_now=TOMORROW - HOUR,
+    )
 
 
 async def rows(dsn: str) -> dict[str, Any]:
