@@ -25,9 +25,12 @@ from app.api_keys import create_api_key, list_api_keys, revoke_api_key
 from app.bookings.importing import import_bookings, read_rows
 from app.database import Database, open_database
 from app.errors import Problem
+from app.jobs.board import tables_of
 from app.jobs.processor import process_jobs as run_jobs
+from app.jobs.queries import job_stats
+from app.jobs.worker import Worker
 from app.log import configure_logging
-from app.main import create_app
+from app.main import HANDLERS, create_app
 from app.migrate import migrate as run_migrations
 from app.schemas import is_timezone
 from app.security import Actor, Scope
@@ -99,6 +102,7 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes to serve with.")] = 1,
     *,
     migrate: Annotated[bool, typer.Option("--migrate", help="Migrate the database first.")] = False,
+    worker: Annotated[bool, typer.Option("--worker", help="Do what is due, at the moment it is; WORKER.")] = False,
 ) -> None:
     """Serve the API. Without DATABASE_URL, on an embedded Postgres of its own."""
     with installation() as settings:
@@ -106,6 +110,8 @@ def serve(
             run_migrations(settings)
         # The workers are new processes: what they are to know stands in the environment.
         os.environ["DATABASE_URL"] = settings.dsn
+        if worker:
+            os.environ["WORKER"] = "true"
         uvicorn.run(
             "app.main:app_from_environment",
             factory=True,
@@ -129,9 +135,31 @@ def process_jobs() -> None:
     """Do what is due, as a call of /cron/process-jobs does, and print the report."""
 
     async def work(database: Database) -> str:
-        return (await run_jobs(database, Actor("system", "cli"))).model_dump_json()
+        return (await run_jobs(database, Actor("system", "cli"), HANDLERS, caller="cli")).model_dump_json()
 
     typer.echo(with_database(work))
+
+
+@app.command()
+def worker() -> None:
+    """Do what is due, at the moment it is, until SIGTERM: then end what is at work, and stop."""
+
+    async def work(settings: Settings) -> None:
+        async with open_database(settings) as database:
+            worker = Worker(database, settings, HANDLERS)
+            for stop in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(stop, worker.stop)
+            await worker.run()
+
+    with installation() as settings:
+        asyncio.run(work(settings))
+
+
+@app.command()
+def jobs() -> None:
+    """Show how the jobs stand."""
+    for table in tables_of(json.loads(with_database(job_stats))):
+        Console().print(table)
 
 
 @keys.command("create")

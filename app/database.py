@@ -22,6 +22,10 @@ COMMAND_TIMEOUT = 8.0
 SERVER_TIMEOUTS = {"lock_timeout": "3s", "statement_timeout": "6s", "idle_in_transaction_session_timeout": "10s"}
 
 
+# What a call may raise when the database is away, restarting or busy: for those who wait and come again.
+TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, Problem)
+
+
 class Database:
     """Calls functions of one schema over one pool.
 
@@ -30,7 +34,7 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool, schema: str) -> None:
         self._pool = pool
-        self._schema = schema
+        self.schema = schema
 
     async def call(self, function: str, /, **arguments: object) -> list[asyncpg.Record]:
         """Call `function` with named arguments and return its rows.
@@ -40,7 +44,7 @@ class Database:
         the outcome is unknown.
         """
         async with self._connection() as connection:
-            statement = _statement(self._schema, function, tuple(arguments))
+            statement = _statement(self.schema, function, tuple(arguments))
             return await connection.fetch(statement, *arguments.values())
 
     @asynccontextmanager
@@ -74,12 +78,17 @@ class Database:
         """Call a function that answers one value."""
         return (await self.call_row(function, **arguments))[0]
 
+    async def notify(self, channel: str) -> None:
+        """Wake whoever listens on the channel; not in a transaction that writes, for notifying serialises commits."""
+        async with self._connection() as connection:
+            await connection.execute("SELECT pg_notify($1, '')", channel)
+
     async def revision(self) -> str | None:
         """The migration the database is at, or None where none has run."""
         async with self._connection() as connection:
             try:
                 revision: str | None = await connection.fetchval(
-                    f"SELECT version_num FROM {self._schema}.alembic_version"  # noqa: S608 - a checked identifier
+                    f"SELECT version_num FROM {self.schema}.alembic_version"  # noqa: S608 - a checked identifier
                 )
             except asyncpg.UndefinedTableError:
                 return None

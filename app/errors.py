@@ -47,6 +47,8 @@ CODES: dict[str, ErrorCode] = {
     "resource_not_found": ErrorCode(404, "There is no such resource."),
     "schedule_not_found": ErrorCode(404, "The resource has no schedule."),
     "waitlist_entry_not_found": ErrorCode(404, "There is no such place in a waitlist."),
+    "job_not_found": ErrorCode(404, "There is no such job."),
+    "lease_lost": ErrorCode(409, "Somebody else has the job by now."),
     "version_conflict": ErrorCode(412, "It changed since you read it: read it again."),
     "invalid_transition": ErrorCode(409, "The booking's status does not allow this step."),
     "hold_expired": ErrorCode(409, "The hold ended and its place is taken: give the money back, or book another slot."),
@@ -69,6 +71,7 @@ CODES: dict[str, ErrorCode] = {
     "outcome_unknown": ErrorCode(
         503, "No answer came in time: repeat the request with the same Idempotency-Key.", retryable=True
     ),
+    "jobs_overdue": ErrorCode(503, "What is due is not being done: does anything call /cron/process-jobs?"),
     "not_configured": ErrorCode(503, "The server lacks a setting for this call."),
     "internal": ErrorCode(500, "Something went wrong on our side."),
 }
@@ -94,6 +97,8 @@ SQLSTATES: dict[str, str] = {
     "SB017": "invalid_hours",
     "SB018": "limit_reached",
     "SB019": "waitlist_entry_not_found",
+    "SB020": "lease_lost",
+    "SB021": "job_not_found",
     # Postgres's own: values that pass our schemas and that it still cannot store
     "22P02": "validation",
     "22P05": "validation",

@@ -1,7 +1,8 @@
 """The application: routers, error handlers, and what lives as long as it does."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -15,8 +16,11 @@ from app.calendars import routes as calendars
 from app.database import open_database
 from app.errors import LastResort, install_error_handlers
 from app.groups import routes as groups
+from app.handlers import Handler
 from app.invariants import routes as invariants
 from app.jobs import routes as jobs
+from app.jobs.waker import Waker
+from app.jobs.worker import working
 from app.log import configure_logging
 from app.openapi import describe, include
 from app.payments import routes as payments
@@ -39,8 +43,12 @@ A headless booking backend. No slot is ever oversold, whatever writes to the dat
 """
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The application for these settings. Its lifespan opens the database."""
+# Who does which jobs: a feature adds its own with one line.
+HANDLERS: tuple[Handler, ...] = ()
+
+
+def create_app(settings: Settings, handlers: Sequence[Handler] = HANDLERS) -> FastAPI:
+    """The application for these settings. Its lifespan opens the database, and runs a worker if that is asked for."""
     configure_logging(settings.log_level)
 
     @asynccontextmanager
@@ -49,7 +57,12 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.database = database
             app.state.keys = KeyRing(database)
             app.state.tokens = CustomerTokens(settings)
-            yield
+            app.state.waker = Waker(database)
+            app.state.runs = set()
+            async with working(database, settings, handlers) if settings.worker else nullcontext():
+                yield
+            # a run whose caller hung up still needs the pool
+            await asyncio.gather(*app.state.runs, return_exceptions=True)
 
     # FastAPI, with the scripts of /docs served from here instead of a public CDN
     app = FastAPIOffline(
@@ -63,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
+    app.state.handlers = handlers
     features = (
         resources,
         schedules,

@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = None
     stripe_webhook_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_SECRET_LENGTH))] | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    worker: bool = False
+    jobs_overdue_seconds: Annotated[int, Field(ge=1)] = 180
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,92 +1,147 @@
-"""One bounded run over the work that is due.
+"""One bounded run over what is due: it works for eight seconds at most, and always answers before ten.
 
-Everything here is set-based: the database does the work in short transactions of its own, and this loop only decides
-whether there is time for another. Any number of runs may overlap; rows that one holds, the others skip.
+Any number of runs may overlap: a job belongs to whom it is leased, and the sweeps skip rows that another holds.
 """
 
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from app.database import Database
+from app.handlers import Handler
 from app.jobs import queries
+from app.jobs.housekeeping import keep_house
+from app.jobs.runner import Runner, report_of
 from app.jobs.schemas import RunReport
 from app.security import Actor
 
-# Seconds. A caller with a limit of 10 has its answer in every case: no batch begins after the work budget, the one in
-# hand is given up (it rolls back and stays due) after the grace, and counting what is left may not take longer.
+# Seconds. Nothing starts after the work budget; what runs then is cancelled and settled within the grace; counting what
+# is left may not take longer than its patience. A caller with a limit of ten has its answer in every case.
 WORK_BUDGET = 8.0
-GRACE = 1.0
+GRACE = 1.2
+UNWIND = 0.4
 COUNT_PATIENCE = 0.5
+ANSWER_LIMIT = 10.0
+# Housekeeping comes first, for no longer than this while jobs wait; what it left comes after them.
+HOUSEKEEPING = 1.5
+# If this process dies, its jobs are free again so long after its answer was due.
+LEASE_AFTER_ANSWER = 20.0
+CONCURRENCY = 10
+PAUSE = 0.05
 
 logger = structlog.get_logger(__name__)
 
 
-class Sweep(NamedTuple):
-    """All due work of one kind, batch by batch: each call answers how much it did."""
+class Run:
+    """A bounded run: its clock, its numbers, and what it has done so far."""
 
-    run: Callable[[Database, Actor, int], Awaitable[int]]
-    batch_size: int = 500
-    settles_jobs: bool = True
+    def __init__(
+        self,
+        db: Database,
+        actor: Actor,
+        handlers: Sequence[Handler],
+        *,
+        caller: str,
+        budget: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.instance_id = f"run_{uuid.uuid4().hex[:12]}"
+        self._db = db
+        self._actor = actor
+        self._caller = caller
+        self._clock = clock
+        self._started = clock()
+        self._ends_at = self._started + budget
+        self._runner = Runner(
+            db,
+            actor,
+            handlers,
+            self.instance_id,
+            concurrency=CONCURRENCY,
+            lease=lambda: self._started + ANSWER_LIMIT - clock() + LEASE_AFTER_ANSWER,
+            ends_at=self._ends_at,
+            clock=clock,
+        )
 
+    @property
+    def _tally(self) -> Counter[str]:
+        return self._runner.tally
 
-SWEEPS = (
-    # first, for each frees a place that somebody may be waiting for
-    Sweep(queries.expire_due_bookings),
-    Sweep(queries.complete_due_bookings),
-    # one resource a transaction: see the function
-    Sweep(queries.refresh_due_schedules, batch_size=1),
-    Sweep(queries.close_waitlists, settles_jobs=False),
-    Sweep(queries.prune_idempotency_keys, settles_jobs=False),
-)
+    @property
+    def _time_left(self) -> float:
+        return self._ends_at - self._clock()
+
+    async def work(self) -> RunReport:
+        """Do what is due until nothing is left or time is up."""
+        try:
+            async with asyncio.timeout(self._time_left + GRACE):
+                await queries.record_job_run(self._db, self.instance_id, self._caller, {})
+                await self._keep_house(until=self._started + HOUSEKEEPING if self._runner.queues else self._ends_at)
+                if self._runner.queues:
+                    await self._do_jobs()
+                    await self._keep_house(until=self._ends_at)
+        except TimeoutError:
+            logger.warning("a call given up", instance_id=self.instance_id)
+        return await self._report()
+
+    async def _keep_house(self, until: float) -> None:
+        await keep_house(self._db, self._actor, self._tally, lambda: self._clock() >= min(until, self._ends_at))
+
+    async def _do_jobs(self) -> None:
+        await self._runner.read_queues()
+        while self._time_left > 0 and (await self._runner.fill() or await self._is_worth_waiting()):
+            await self._runner.settle()
+        await self._runner.stop(0, UNWIND)
+        while await self._runner.settle():
+            pass
+
+    async def _is_worth_waiting(self) -> bool:
+        """Wait for what runs, or for what falls due while there is time; False where neither is to be expected."""
+        if self._runner.leased:
+            await self._runner.something_finished(self._time_left)
+            return True
+        due_in = await queries.next_job_due_in(self._db, self._runner.queues)
+        if due_in is None or due_in <= 0 or due_in >= self._time_left:
+            return False
+        await asyncio.sleep(due_in)
+        return True
+
+    async def _report(self) -> RunReport:
+        remaining_due, oldest_due_age_ms = None, None
+        exhausted = self._time_left <= 0
+        numbers = report_of(self._tally) | {"elapsed_ms": round((self._clock() - self._started) * 1000)}
+        try:
+            async with asyncio.timeout(COUNT_PATIENCE):
+                await queries.record_job_run(self._db, self.instance_id, self._caller, numbers, is_over=True)
+                remaining_due, oldest_due_age_ms = await queries.due_jobs(self._db)
+        except TimeoutError:
+            logger.warning("counting given up", instance_id=self.instance_id)
+        report = RunReport(
+            **numbers,
+            instance_id=self.instance_id,
+            remaining_due=remaining_due,
+            oldest_due_age_ms=oldest_due_age_ms,
+            budget_exhausted=exhausted,
+        )
+        logger.info("jobs processed", **report.model_dump())
+        return report
 
 
 async def process_jobs(
-    db: Database, actor: Actor, *, budget: float = WORK_BUDGET, clock: Callable[[], float] = time.monotonic
+    db: Database,
+    actor: Actor,
+    handlers: Sequence[Handler] = (),
+    *,
+    caller: str = "cron",
+    budget: float = WORK_BUDGET,
+    clock: Callable[[], float] = time.monotonic,
 ) -> RunReport:
     """Do what is due until nothing is left or `budget` seconds are over, and report.
 
-    Raises what the database raises; batches that had committed by then stay done.
+    Raises what the database raises; what had been settled by then stays so, and what had not is rescued by a later run.
     """
-    started = clock()
-    instance_id = f"run_{uuid.uuid4().hex[:12]}"
-    processed = 0
-
-    def out_of_time() -> bool:
-        return clock() - started >= budget
-
-    try:
-        async with asyncio.timeout(budget + GRACE):
-            for sweep in SWEEPS:
-                done = sweep.batch_size
-                while done == sweep.batch_size and not out_of_time():
-                    done = await sweep.run(db, actor, sweep.batch_size)
-                    processed += done if sweep.settles_jobs else 0
-    except TimeoutError:
-        logger.warning("batch given up", instance_id=instance_id)
-
-    remaining_due, oldest_due_age_ms = await _what_is_left(db)
-    report = RunReport(
-        instance_id=instance_id,
-        claimed=processed,
-        processed=processed,
-        remaining_due=remaining_due,
-        oldest_due_age_ms=oldest_due_age_ms,
-        elapsed_ms=round((clock() - started) * 1000),
-        budget_exhausted=out_of_time(),
-    )
-    logger.info("jobs processed", **report.model_dump())
-    return report
-
-
-async def _what_is_left(db: Database) -> tuple[int | None, int | None]:
-    try:
-        async with asyncio.timeout(COUNT_PATIENCE):
-            due = await queries.due_jobs(db)
-    except TimeoutError:
-        return None, None
-    return due["remaining_due"], due["oldest_due_age_ms"]
+    return await Run(db, actor, handlers, caller=caller, budget=budget, clock=clock).work()

@@ -1,8 +1,16 @@
 """One call a function of sql/: jobs."""
 
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
 from asyncpg import Record
 
 from app.database import Database
+from app.handlers import Job
+from app.jobs.schemas import JobFilters, QueueLimits
 from app.security import Actor
 
 
@@ -31,6 +39,142 @@ async def prune_idempotency_keys(db: Database, _actor: Actor, limit: int) -> int
     return int(await db.call_value("prune_idempotency_keys", p_limit=limit))
 
 
+async def prune_jobs(db: Database, _actor: Actor, limit: int) -> int:
+    """How many jobs were over for long enough to forget."""
+    return int(await db.call_value("prune_jobs", p_limit=limit))
+
+
+async def prune_job_runs(db: Database, _actor: Actor, limit: int) -> int:
+    """How many runs were over for long enough to forget."""
+    return int(await db.call_value("prune_job_runs", p_limit=limit))
+
+
+async def rescue_jobs(db: Database, _actor: Actor, limit: int) -> int:
+    """How many jobs, whose holder died or hung, wait for their next attempt or are discarded."""
+    return int(await db.call_value("rescue_jobs", p_limit=limit))
+
+
 async def due_jobs(db: Database) -> Record:
     """`remaining_due, oldest_due_age_ms`."""
     return await db.call_row("due_jobs")
+
+
+async def next_job_due_in(db: Database, queues: Sequence[str], job_types: Sequence[str] = ()) -> float | None:
+    """Seconds until the next job of these is due, nought or less where one is; None where there is none."""
+    due_in = await db.call_value("next_job_due_in", p_queues=list(queues), p_job_types=list(job_types))
+    return due_in.total_seconds() if due_in is not None else None
+
+
+async def claim_jobs(db: Database, instance_id: str, queue: str, limit: int, lease: float) -> list[Job]:
+    """Due jobs of the queue, leased to the instance for so many seconds, in the order in which to start them."""
+    rows = await db.call(
+        "claim_jobs", p_instance_id=instance_id, p_queue=queue, p_limit=limit, p_lease=timedelta(seconds=lease)
+    )
+    return [
+        Job(
+            row["id"],
+            row["job_type"],
+            json.loads(row["payload"]),
+            row["attempt"],
+            row["max_attempts"],
+            row["lease_token"],
+            row["booking_id"],
+            row["scheduled_at"],
+        )
+        for row in rows
+    ]
+
+
+async def settle_jobs(db: Database, settlements: list[dict[str, Any]]) -> dict[UUID, str]:
+    """What came of settling each: `ok`, `stale` or `cancelled`."""
+    rows = await db.call("settle_jobs", p_settlements=settlements)
+    return {row["job_id"]: row["answer"] for row in rows}
+
+
+async def extend_leases(db: Database, jobs: Sequence[Job], lease: float) -> dict[UUID, bool]:
+    """The jobs still held, and whether somebody asked to cancel them."""
+    rows = await db.call(
+        "extend_leases",
+        p_job_ids=[job.id for job in jobs],
+        p_lease_tokens=[job.lease_token for job in jobs],
+        p_lease=timedelta(seconds=lease),
+    )
+    return {row["job_id"]: row["is_cancel_requested"] for row in rows}
+
+
+async def record_job_run(
+    db: Database, instance_id: str, caller: str, report: dict[str, Any], *, is_over: bool = False
+) -> None:
+    """Leave a trace of having been here."""
+    await db.call("record_job_run", p_instance_id=instance_id, p_caller=caller, p_report=report, p_is_over=is_over)
+
+
+async def job_stats(db: Database) -> str:
+    """How the jobs stand, as JSON."""
+    return str(await db.call_value("job_stats"))
+
+
+async def jobs_heartbeat(db: Database) -> Record:
+    """`due, oldest_due_age_ms, last_run_age_ms`; the last is None where nobody ever came."""
+    return await db.call_row("jobs_heartbeat")
+
+
+async def list_jobs(db: Database, filters: JobFilters) -> str:
+    """One page of the jobs that pass every given filter, as JSON."""
+    return str(
+        await db.call_value(
+            "list_jobs",
+            p_status=filters.status,
+            p_job_type=filters.job_type,
+            p_queue=filters.queue,
+            p_booking_id=filters.booking_id,
+            p_limit=filters.limit,
+            p_cursor=filters.cursor,
+        )
+    )
+
+
+async def get_job(db: Database, job_id: UUID) -> str:
+    """One job with its attempts, as JSON. Raises job_not_found."""
+    return str(await db.call_value("get_job", p_job_id=job_id))
+
+
+async def retry_job(db: Database, actor: Actor, job_id: UUID) -> str:
+    """The job, which waits again, as JSON. Raises job_not_found, invalid_transition."""
+    return str(await db.call_value("retry_job", p_actor=actor.json(), p_job_id=job_id))
+
+
+async def cancel_job(db: Database, actor: Actor, job_id: UUID) -> str:
+    """The job, which will not run again, as JSON. Raises job_not_found, invalid_transition."""
+    return str(await db.call_value("cancel_job", p_actor=actor.json(), p_job_id=job_id))
+
+
+async def put_queue(db: Database, actor: Actor, name: str, limits: QueueLimits) -> str:
+    """The queue with these limits, as JSON."""
+    return str(
+        await db.call_value(
+            "put_queue",
+            p_actor=actor.json(),
+            p_queue=name,
+            p_max_running=limits.max_running,
+            p_stagger_ms=limits.stagger_ms,
+        )
+    )
+
+
+async def pause_queue(db: Database, actor: Actor, name: str, seconds: float | None, reason: str | None) -> str:
+    """The queue, of which nothing is claimed for so many seconds or until it is resumed, as JSON."""
+    pause = timedelta(seconds=seconds) if seconds is not None else None
+    return str(
+        await db.call_value("pause_queue", p_actor=actor.json(), p_queue=name, p_pause_for=pause, p_reason=reason)
+    )
+
+
+async def resume_queue(db: Database, actor: Actor, name: str) -> str:
+    """The queue, of which jobs are claimed again, as JSON."""
+    return str(await db.call_value("resume_queue", p_actor=actor.json(), p_queue=name))
+
+
+async def read_staggers(db: Database) -> dict[str, int]:
+    """Milliseconds between two starts, for each queue that wants any."""
+    return {row["name"]: row["stagger_ms"] for row in await db.call("queue_staggers")}

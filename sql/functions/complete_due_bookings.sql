@@ -14,7 +14,7 @@ BEGIN
     SELECT b.id
     FROM jobs j
     JOIN bookings b ON b.id = j.booking_id
-    WHERE j.job_type = 'complete_booking' AND j.status = 'pending' AND j.run_at <= p_now
+    WHERE j.job_type = 'complete_booking' AND j.queue IS NULL AND j.status = 'pending' AND j.run_at <= p_now
       AND b.status = 'confirmed' AND b.ends_at <= p_now
     ORDER BY j.run_at
     LIMIT p_limit

@@ -1,13 +1,20 @@
 -- Promises: how many jobs are due, and for how long the oldest has waited, in milliseconds.
--- Called by the job processor and `holdfast doctor`. Names the job types so that the index skips what lies in the future.
+-- Called by the job processor, /readyz/jobs and `holdfast doctor`. Each half has an index that skips what lies ahead.
 CREATE OR REPLACE FUNCTION due_jobs(p_now timestamptz DEFAULT now())
 RETURNS TABLE (remaining_due bigint, oldest_due_age_ms bigint)
 LANGUAGE sql
 STABLE
 SET search_path FROM CURRENT
 AS $$
-  SELECT count(*), COALESCE((extract(epoch FROM p_now - min(j.run_at)) * 1000)::bigint, 0)
-  FROM jobs j
-  WHERE j.job_type IN ('complete_booking', 'expire_booking', 'refresh_schedule')
-    AND j.status = 'pending' AND j.run_at <= p_now
+  SELECT count(*), COALESCE((extract(epoch FROM p_now - min(d.run_at)) * 1000)::bigint, 0)
+  FROM (
+    SELECT j.run_at
+    FROM jobs j
+    WHERE j.job_type IN ('complete_booking', 'expire_booking', 'refresh_schedule')
+      AND j.queue IS NULL AND j.status = 'pending' AND j.run_at <= p_now
+    UNION ALL
+    SELECT j.run_at
+    FROM pending_queues() q (name)
+    JOIN jobs j ON j.queue = q.name AND j.priority IN (0, 1, 2, 3) AND j.status = 'pending' AND j.run_at <= p_now
+  ) d
 $$

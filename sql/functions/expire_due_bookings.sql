@@ -14,7 +14,7 @@ BEGIN
     FROM jobs j
     JOIN bookings b ON b.id = j.booking_id
     JOIN slots s ON s.id = b.slot_id
-    WHERE j.job_type = 'expire_booking' AND j.status = 'pending' AND j.run_at <= p_now
+    WHERE j.job_type = 'expire_booking' AND j.queue IS NULL AND j.status = 'pending' AND j.run_at <= p_now
       AND b.status = 'pending' AND b.expires_at <= p_now
     ORDER BY j.run_at
     LIMIT p_limit

@@ -15,7 +15,7 @@ BEGIN
     FROM jobs j
     JOIN schedules c ON c.resource_id::text = j.dedupe_key
     JOIN resources r ON r.id = c.resource_id
-    WHERE j.job_type = 'refresh_schedule' AND j.status = 'pending' AND j.run_at <= p_now
+    WHERE j.job_type = 'refresh_schedule' AND j.queue IS NULL AND j.status = 'pending' AND j.run_at <= p_now
     ORDER BY j.run_at
     LIMIT p_limit
     FOR NO KEY UPDATE OF r, c SKIP LOCKED

@@ -1,0 +1,49 @@
+"""What the database does by itself, many at a time, whenever somebody comes by.
+
+No leader: rows that one holds, the others skip.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from app.database import Database
+from app.jobs import queries
+from app.security import Actor
+
+# the types of job that are settled by the sweeps below, and by no handler
+JOB_TYPES = ("complete_booking", "expire_booking", "refresh_schedule")
+
+
+class Sweep(NamedTuple):
+    """All due work of one kind, batch by batch: each call answers how much it did."""
+
+    run: Callable[[Database, Actor, int], Awaitable[int]]
+    batch_size: int = 500
+    # what it counts as in the report of a run
+    tally: str | None = None
+
+
+SWEEPS = (
+    Sweep(queries.rescue_jobs, batch_size=50, tally="rescued"),
+    # before anything else, for each frees a place that somebody may be waiting for
+    Sweep(queries.expire_due_bookings, tally="processed"),
+    Sweep(queries.complete_due_bookings, tally="processed"),
+    # one resource a transaction: see the function
+    Sweep(queries.refresh_due_schedules, batch_size=1, tally="processed"),
+    Sweep(queries.close_waitlists),
+    Sweep(queries.prune_jobs),
+    Sweep(queries.prune_job_runs),
+    Sweep(queries.prune_idempotency_keys),
+)
+
+
+async def keep_house(db: Database, actor: Actor, tally: dict[str, int], out_of_time: Callable[[], bool]) -> None:
+    """Do all of it until nothing is left or time is up, and count in `tally` what was done."""
+    for sweep in SWEEPS:
+        done = sweep.batch_size
+        while done == sweep.batch_size and not out_of_time():
+            done = await sweep.run(db, actor, sweep.batch_size)
+            if sweep.tally:
+                tally[sweep.tally] += done
+                # a rescued job is not done, and one that is done by a sweep was claimed by it
+                tally["claimed"] += done if sweep.tally == "processed" else 0

@@ -1,0 +1,224 @@
+"""Claim, run, settle: the same for a bounded run and for a worker."""
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import structlog
+
+from app.database import Database
+from app.handlers import Handler, Job, Outcome, Retry
+from app.jobs import queries
+from app.jobs.settlement import Settlement, settlement_of
+from app.security import Actor
+
+# So many failures of a queue on end, and it is left alone for a while: what it needs is most likely down.
+BREAKER_FAILURES = 5
+BREAKER_SECONDS = 60
+SETTLE_BATCH = 500
+# Nobody here knows the job: a newer version will, or an older one.
+UNKNOWN_SECONDS = 60.0
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Queue:
+    """What a run knows of a queue it claims from."""
+
+    name: str
+    needs: float
+    stagger: float = 0.0
+    running: int = 0
+    next_start: float = 0.0
+    failures: int = 0
+
+
+class Held(NamedTuple):
+    """A job that is leased to us, and what runs it."""
+
+    job: Job
+    task: "asyncio.Task[Settlement | None]"
+
+
+class Runner:
+    """Runs the jobs of some handlers, at most `concurrency` at once, and settles what comes of them.
+
+    `lease` answers for how many seconds a job that is claimed now is leased; nothing runs after `ends_at`, by `clock`.
+    A runner belongs to one run: nothing is shared between two.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        actor: Actor,
+        handlers: Sequence[Handler],
+        instance_id: str,
+        *,
+        concurrency: int,
+        lease: Callable[[], float],
+        ends_at: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.held: dict[UUID, Held] = {}
+        self.tally: Counter[str] = Counter()
+        self.finished = asyncio.Event()
+        self._db = db
+        self._actor = actor
+        self._instance_id = instance_id
+        self._concurrency = concurrency
+        self._lease = lease
+        self._ends_at = ends_at
+        self._clock = clock
+        self._handlers = {handler.job_type: handler for handler in handlers}
+        self._unsettled: list[tuple[Job, Settlement]] = []
+        self._queues: dict[str, Queue] = {}
+        for handler in handlers:
+            queue = self._queues.setdefault(handler.queue, Queue(handler.queue, handler.needs))
+            queue.needs = min(queue.needs, handler.needs)
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues it claims from."""
+        return list(self._queues)
+
+    @property
+    def leased(self) -> list[Job]:
+        """The jobs it has: those that run, and those that ended and are not settled yet."""
+        return [held.job for held in self.held.values()] + [job for job, _ in self._unsettled]
+
+    async def read_queues(self) -> None:
+        """Learn how far apart each queue wants its jobs to start."""
+        staggers = await queries.read_staggers(self._db)
+        for queue in self._queues.values():
+            queue.stagger = staggers.get(queue.name, 0) / 1000
+
+    async def fill(self) -> int:
+        """Claim as many jobs as there is room for, and start them in that order; answers how many."""
+        claimed = 0
+        for queue in self._queues.values():
+            if (room := self._room(queue)) > 0:
+                jobs = await queries.claim_jobs(self._db, self._instance_id, queue.name, room, self._lease())
+                for job in jobs:
+                    self._start(queue, job)
+                claimed += len(jobs)
+        self.tally["claimed"] += claimed
+        return claimed
+
+    def _room(self, queue: Queue) -> int:
+        free = self._concurrency - len(self.held)
+        if len(self._queues) > 1:
+            # a queue whose jobs hang leaves the others half of the room
+            free = min(free, math.ceil(self._concurrency / 2) - queue.running)
+        time_left = self._ends_at - queue.needs - max(self._clock(), queue.next_start)
+        if time_left <= 0:
+            return 0
+        if queue.stagger and time_left < math.inf:
+            free = min(free, 1 + math.floor(time_left / queue.stagger))
+        return free
+
+    def _start(self, queue: Queue, job: Job) -> None:
+        handler = self._handlers.get(job.job_type)
+        starts_at = max(self._clock(), queue.next_start)
+        if handler is None:
+            self._unsettled.append((job, Settlement("snoozed", "nobody here knows this type", after=UNKNOWN_SECONDS)))
+        elif starts_at + handler.needs > self._ends_at:
+            self._unsettled.append((job, Settlement("released")))
+        else:
+            queue.next_start = starts_at + queue.stagger
+            queue.running += 1
+            task = asyncio.create_task(self._run(handler, job, starts_at))
+            self.held[job.id] = Held(job, task)
+            task.add_done_callback(partial(self._ended, queue, job))
+
+    async def _run(self, handler: Handler, job: Job, starts_at: float) -> Settlement | None:
+        settlement = Settlement("released")
+        try:
+            if (wait := starts_at - self._clock()) > 0:
+                await asyncio.sleep(wait)
+            settlement = Settlement("budget", "stopped before its end")
+            return settlement_of(await self._outcome(handler, job))
+        except asyncio.CancelledError:
+            # by us: the end of the run, a lost lease, or somebody's wish; the settlement says how far it came
+            return settlement
+
+    def _ended(self, queue: Queue, job: Job, task: "asyncio.Task[Settlement | None]") -> None:
+        # one that is cancelled before its first step never gets to say so
+        settlement = Settlement("released") if task.cancelled() else task.result()
+        queue.running -= 1
+        del self.held[job.id]
+        if settlement is None:
+            self.tally["processed"] += 1
+        else:
+            self._unsettled.append((job, settlement))
+            queue.failures = queue.failures + 1 if settlement.outcome in ("failed", "budget") else 0
+        self.finished.set()
+
+    async def _outcome(self, handler: Handler, job: Job) -> Outcome:
+        seconds = min(handler.limit, self._ends_at - self._clock())
+        try:
+            async with asyncio.timeout(seconds):
+                return await handler.run(job)
+        except TimeoutError:
+            return Retry(f"no answer within {seconds:.1f} s")
+        except Exception as error:  # noqa: BLE001 - one job's fault must not stop the others
+            # the kind, not the words: those may hold what nobody should read
+            logger.warning("a job failed", job_type=job.job_type, job_id=str(job.id), error=type(error).__name__)
+            return Retry(type(error).__name__)
+
+    async def settle(self) -> int:
+        """Settle a batch of what has ended; answers how many. What the database raises leaves them for later."""
+        self.finished.clear()
+        batch = self._unsettled[:SETTLE_BATCH]
+        if not batch:
+            return 0
+        answers = await queries.settle_jobs(self._db, [settlement.of(job) for job, settlement in batch])
+        del self._unsettled[: len(batch)]
+        for job, settlement in batch:
+            answer = answers[job.id]
+            self.tally[settlement.tally(job) if answer == "ok" else answer] += 1
+        await self._mind_the_breakers()
+        return len(batch)
+
+    async def _mind_the_breakers(self) -> None:
+        for queue in self._queues.values():
+            if queue.failures >= BREAKER_FAILURES:
+                queue.failures = 0
+                reason = f"{BREAKER_FAILURES} failures on end"
+                logger.warning("queue paused", queue=queue.name, reason=reason)
+                await queries.pause_queue(self._db, self._actor, queue.name, BREAKER_SECONDS, reason)
+
+    async def something_finished(self, seconds: float) -> None:
+        """Wait until a job has ended, or so many seconds."""
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                await self.finished.wait()
+        except TimeoutError:
+            return
+
+    async def stop(self, grace: float, patience: float) -> None:
+        """Let what runs go on for `grace` seconds, then cancel it, and wait so many more for it to end.
+
+        What does not end then keeps its lease: it may still be at work, so nobody else may have it before.
+        """
+        await self._wait(grace)
+        for held in list(self.held.values()):
+            held.task.cancel()
+        await self._wait(patience)
+
+    async def _wait(self, seconds: float) -> None:
+        tasks = [held.task for held in self.held.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+
+def report_of(tally: Counter[str]) -> dict[str, Any]:
+    """The numbers of a run as its record keeps them."""
+    words = ("claimed", "processed", "retried", "skipped", "discarded", "released", "rescued", "cancelled", "stale")
+    return {word: tally[word] for word in words}

@@ -1,0 +1,32 @@
+-- Promises: every confirmed booking and every hold has its job, whatever took it away: those that have none get one.
+-- Answers how many did, at most p_limit. Called by the job processor once an hour, and by whoever repaired something.
+-- Locks: bookings, SKIP LOCKED, then their jobs.
+CREATE OR REPLACE FUNCTION backfill_jobs(p_limit integer, p_now timestamptz DEFAULT now())
+RETURNS integer
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_backfilled integer;
+BEGIN
+  INSERT INTO jobs (job_type, dedupe_key, booking_id, scheduled_at, run_at, created_at, updated_at)
+  SELECT o.job_type, o.id::text, o.id, o.due_at, o.due_at, p_now, p_now
+  FROM (
+    SELECT
+      b.id,
+      CASE b.status WHEN 'confirmed' THEN 'complete_booking' ELSE 'expire_booking' END AS job_type,
+      CASE b.status WHEN 'confirmed' THEN b.ends_at ELSE b.expires_at END AS due_at
+    FROM bookings b
+    WHERE b.status IN ('pending', 'confirmed') AND NOT EXISTS (
+      SELECT FROM jobs j
+      WHERE j.dedupe_key = b.id::text AND j.status = 'pending'
+        AND j.job_type = CASE b.status WHEN 'confirmed' THEN 'complete_booking' ELSE 'expire_booking' END
+    )
+    LIMIT p_limit
+    FOR NO KEY UPDATE OF b SKIP LOCKED
+  ) o
+  ON CONFLICT (dedupe_key, job_type) WHERE status = 'pending' DO NOTHING;
+  GET DIAGNOSTICS v_backfilled = ROW_COUNT;
+  RETURN v_backfilled;
+END
+$$

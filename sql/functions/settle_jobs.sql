@@ -1,0 +1,66 @@
+-- Promises: each of these leased jobs becomes what its outcome says, if the caller still holds it, with what follows from
+-- it, and the attempt is on record. Answers for each: ok; stale, and nothing was done; cancelled, where that was asked for
+-- or another stands pending in its place. Called by the processor, the worker and rescue_jobs. Locks: jobs by id.
+CREATE OR REPLACE FUNCTION settle_jobs(p_settlements jsonb, p_now timestamptz DEFAULT now())
+RETURNS TABLE (job_id uuid, answer text)
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_held uuid[];
+BEGIN
+  WITH given AS MATERIALIZED (
+    SELECT *
+    FROM jsonb_to_recordset(p_settlements) AS s (
+      id uuid, lease_token bigint, outcome text, error_message text, result jsonb
+    )
+  ), held AS MATERIALIZED (
+    SELECT g.*, j.attempt, j.leased_by, j.attempted_at
+    FROM given g
+    JOIN jobs j ON j.id = g.id AND j.lease_token = g.lease_token
+    WHERE j.status = 'processing'
+    ORDER BY j.id
+    FOR NO KEY UPDATE OF j
+  ), recorded AS (
+    INSERT INTO job_attempts (job_id, lease_token, attempt, instance_id, outcome, error_message, started_at, ended_at)
+    SELECT h.id, h.lease_token, h.attempt, h.leased_by, h.outcome, left(h.error_message, 2000), h.attempted_at, p_now
+    FROM held h
+  ), done AS (
+    UPDATE jobs j
+    SET status = CASE h.outcome WHEN 'permanent' THEN 'discarded' ELSE h.outcome END,
+        leased_until = NULL,
+        processed_at = p_now,
+        error_message = left(h.error_message, 2000),
+        result = h.result,
+        updated_at = p_now
+    FROM held h
+    WHERE j.id = h.id AND h.outcome IN ('processed', 'skipped', 'permanent')
+  )
+  SELECT COALESCE(array_agg(h.id), '{}') INTO v_held FROM held h;
+
+  PERFORM enqueue_job(
+    f.job_type, COALESCE(f.payload, '{}'), f.run_at, f.dedupe_key, COALESCE(f.queue, 'default'),
+    COALESCE(f.priority, 1), COALESCE(f.max_attempts, 4), f.booking_id, p_now
+  )
+  FROM jsonb_to_recordset(p_settlements) AS s (id uuid, outcome text, follow_ups jsonb)
+  CROSS JOIN LATERAL jsonb_to_recordset(s.follow_ups) AS f (
+    job_type text, payload jsonb, run_at timestamptz, dedupe_key text, queue text, priority integer,
+    max_attempts integer, booking_id uuid
+  )
+  WHERE s.outcome = 'processed' AND jsonb_array_length(s.follow_ups) > 0 AND s.id = ANY (v_held);
+
+  RETURN QUERY
+    SELECT
+      s.id,
+      CASE
+        WHEN h.id IS NULL THEN 'stale'
+        WHEN s.outcome IN ('processed', 'skipped', 'permanent') THEN 'ok'
+        ELSE return_job(s.id, s.outcome, s.error_message, COALESCE(s.run_at, p_now + s.after), p_now)
+      END
+    FROM jsonb_to_recordset(p_settlements) AS s (
+      id uuid, outcome text, error_message text, run_at timestamptz, after interval
+    )
+    LEFT JOIN unnest(v_held) AS h (id) ON h.id = s.id
+    ORDER BY s.id;
+END
+$$
