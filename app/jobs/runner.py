@@ -89,6 +89,11 @@ class Runner:
         return list(self._queues)
 
     @property
+    def room(self) -> int:
+        """How many more jobs may run."""
+        return self._concurrency - len(self.held)
+
+    @property
     def leased(self) -> list[Job]:
         """The jobs it has: those that run, and those that ended and are not settled yet."""
         return [held.job for held in self.held.values()] + [job for job, _ in self._unsettled]
@@ -112,7 +117,7 @@ class Runner:
         return claimed
 
     def _room(self, queue: Queue) -> int:
-        free = self._concurrency - len(self.held)
+        free = self.room
         if len(self._queues) > 1:
             # a queue whose jobs hang leaves the others half of the room
             free = min(free, math.ceil(self._concurrency / 2) - queue.running)

@@ -24,10 +24,13 @@ RENEW = 20.0
 POLL = 2.0
 HOUSEKEEPING = 5.0
 HEARTBEAT = 15.0
+HESITATION = 0.02
+# What is due and cannot be claimed is somebody else's, or its queue has enough to do.
+NOT_TO_BE_HAD = 0.1
 GRACE = 20.0
 UNWIND = 1.0
 BACKOFF = (0.1, 3.0)
-CONCURRENCY = 100
+CONCURRENCY = 200
 
 logger = structlog.get_logger(__name__)
 
@@ -88,13 +91,16 @@ class Worker:
 
     async def _claim(self) -> None:
         self._awake.clear()
+        if self._runner.room < CONCURRENCY // 4:
+            # a moment later there may be room for more, at the same price
+            await self._runner.something_finished(HESITATION)
         if await self._runner.fill():
             return
         wait = POLL * random.uniform(0.5, 1)  # noqa: S311 - no secret
-        if self._runner.queues and not self._runner.held:
+        if self._runner.queues and self._runner.room:
             due_in = await queries.next_job_due_in(self._db, self._runner.queues)
-            # due and not to be had: another has it, or its queue is full
-            wait = min(wait, max(due_in, 0.01)) if due_in is not None else wait
+            if due_in is not None:
+                wait = min(wait, due_in if due_in > 0 else NOT_TO_BE_HAD)
         await self._woken(wait)
 
     async def _woken(self, seconds: float) -> None:

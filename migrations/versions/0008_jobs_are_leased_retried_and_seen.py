@@ -95,6 +95,10 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
+-- one plan, by the claim's own index, whatever the statistics of a table that fills and empties say
+SET plan_cache_mode = 'force_generic_plan'
+SET enable_seqscan = 'off'
+SET enable_bitmapscan = 'off'
 AS $$
 DECLARE
   v_room integer := LEAST(p_limit, queue_room(p_queue, p_now));
@@ -1132,6 +1136,9 @@ CREATE OR REPLACE FUNCTION settle_jobs(p_settlements jsonb, p_now timestamptz DE
 RETURNS TABLE (job_id uuid, answer text)
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
+-- one plan, by key: see claim_jobs
+SET plan_cache_mode = 'force_generic_plan'
+SET enable_seqscan = 'off'
 AS $$
 DECLARE
   v_held uuid[];

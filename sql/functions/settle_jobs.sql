@@ -5,6 +5,9 @@ CREATE OR REPLACE FUNCTION settle_jobs(p_settlements jsonb, p_now timestamptz DE
 RETURNS TABLE (job_id uuid, answer text)
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
+-- one plan, by key: see claim_jobs
+SET plan_cache_mode = 'force_generic_plan'
+SET enable_seqscan = 'off'
 AS $$
 DECLARE
   v_held uuid[];
