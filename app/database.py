@@ -1,7 +1,7 @@
 """The connection pool, and the one way to call a SQL function."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Annotated, Any
@@ -127,6 +127,28 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         reset=_no_reset,
     ) as pool:
         yield Database(pool, settings.db_schema)
+
+
+@asynccontextmanager
+async def listening(
+    settings: Settings, channel: str, heard: Callable[[], None], patience: float
+) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
+    """A connection of its own that calls `heard` at each notification, and a probe of whether it still does.
+
+    Raises what TROUBLE names, as the probe does, within `patience` seconds.
+    """
+    connection = await asyncpg.connect(settings.dsn, timeout=patience)
+
+    async def still_listens() -> bool:
+        probe = "SELECT EXISTS (SELECT FROM pg_listening_channels() c WHERE c = $1)"
+        return bool(await connection.fetchval(probe, channel, timeout=patience))
+
+    try:
+        await connection.add_listener(channel, lambda *_: heard())
+        yield still_listens
+    finally:
+        # it may be dead, and saying goodbye would wait for an answer
+        connection.terminate()
 
 
 async def _database(request: Request) -> Database:

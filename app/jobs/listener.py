@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-import asyncpg
 import structlog
 
-from app.database import TROUBLE
+from app.database import TROUBLE, listening
 from app.jobs.waker import channel_of
 from app.settings import Settings
 
@@ -22,19 +21,10 @@ async def listen(settings: Settings, wake: Callable[[], None]) -> None:
     """Call `wake` for every hint, and after every new connection, for what came while there was none. Never returns."""
     while True:
         try:
-            connection = await asyncpg.connect(settings.dsn, timeout=PATIENCE)
-            try:
-                await _listen_on(connection, channel_of(settings.db_schema), wake)
-            finally:
-                connection.terminate()
+            async with listening(settings, channel_of(settings.db_schema), wake, PATIENCE) as still_listens:
+                wake()
+                while await still_listens():  # noqa: ASYNC110 - the pause between two probes
+                    await asyncio.sleep(PROBE)
         except TROUBLE as error:
             logger.warning("cannot listen", error=type(error).__name__)
         await asyncio.sleep(RECONNECT)
-
-
-async def _listen_on(connection: asyncpg.Connection, channel: str, wake: Callable[[], None]) -> None:
-    await connection.add_listener(channel, lambda *_: wake())
-    wake()
-    probe = "SELECT EXISTS (SELECT FROM pg_listening_channels() c WHERE c = $1)"
-    while await connection.fetchval(probe, channel, timeout=PATIENCE):  # noqa: ASYNC110 - the pause between two probes
-        await asyncio.sleep(PROBE)

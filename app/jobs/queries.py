@@ -49,6 +49,11 @@ async def prune_job_runs(db: Database, _actor: Actor, limit: int) -> int:
     return int(await db.call_value("prune_job_runs", p_limit=limit))
 
 
+async def backfill_jobs(db: Database, _actor: Actor, limit: int) -> int:
+    """How many bookings whose job somebody took away have one again. It reads all that are live, so once an hour."""
+    return int(await db.call_value("backfill_jobs", p_limit=limit, p_every=timedelta(hours=1)))
+
+
 async def rescue_jobs(db: Database, _actor: Actor, limit: int) -> int:
     """How many jobs, whose holder died or hung, wait for their next attempt or are discarded."""
     return int(await db.call_value("rescue_jobs", p_limit=limit))

@@ -1,7 +1,9 @@
 -- Promises: every confirmed booking and every hold has its job, whatever took it away: those that have none get one.
--- Answers how many did, at most p_limit. Called by the job processor once an hour, and by whoever repaired something.
--- Locks: bookings, SKIP LOCKED, then their jobs.
-CREATE OR REPLACE FUNCTION backfill_jobs(p_limit integer, p_now timestamptz DEFAULT now())
+-- Answers how many did, at most p_limit; none where all were looked at less than p_every ago. Called by the job processor,
+-- and by whoever repaired something. Locks: bookings, SKIP LOCKED, then their jobs.
+CREATE OR REPLACE FUNCTION backfill_jobs(
+  p_limit integer, p_every interval DEFAULT '0', p_now timestamptz DEFAULT now()
+)
 RETURNS integer
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -9,6 +11,10 @@ AS $$
 DECLARE
   v_backfilled integer;
 BEGIN
+  IF EXISTS (SELECT FROM job_runs r WHERE r.instance_id = 'backfill' AND r.seen_at > p_now - p_every) THEN
+    RETURN 0;
+  END IF;
+
   INSERT INTO jobs (job_type, dedupe_key, booking_id, scheduled_at, run_at, created_at, updated_at)
   SELECT o.job_type, o.id::text, o.id, o.due_at, o.due_at, p_now, p_now
   FROM (
@@ -27,6 +33,9 @@ BEGIN
   ) o
   ON CONFLICT (dedupe_key, job_type) WHERE status = 'pending' DO NOTHING;
   GET DIAGNOSTICS v_backfilled = ROW_COUNT;
+  IF v_backfilled < p_limit THEN
+    PERFORM record_job_run('backfill', 'backfill', json_build_object('processed', v_backfilled)::jsonb, true, p_now);
+  END IF;
   RETURN v_backfilled;
 END
 $$

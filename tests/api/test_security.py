@@ -34,6 +34,14 @@ ADMIN = {
     "list_payment_events",
     "resource_calendar",
     "check_invariants",
+    "list_jobs",
+    "job_stats",
+    "get_job",
+    "retry_job",
+    "cancel_job",
+    "put_queue",
+    "pause_queue",
+    "resume_queue",
 }
 FRONTEND = {"booking_history", "record_payment"}
 CUSTOMER = {
@@ -51,8 +59,17 @@ CUSTOMER = {
     "leave_waitlist",
     "customer_calendar",
 }
-CRON = {"process_jobs", "process_jobs_by_get"}
-PUBLIC = {"list_resources", "get_resource", "get_schedule", "available_slots", "given_slots", "healthz", "readyz"}
+CRON = {"process_jobs", "process_jobs_by_get", "metrics"}
+PUBLIC = {
+    "list_resources",
+    "get_resource",
+    "get_schedule",
+    "available_slots",
+    "given_slots",
+    "healthz",
+    "readyz",
+    "jobs_readiness",
+}
 # tests/api/test_payment_events.py has its ways in
 SIGNED = {"take_stripe_event"}
 OPENS = (

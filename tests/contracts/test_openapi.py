@@ -13,7 +13,7 @@ WRITES = [operation for operation in OPERATIONS if operation.method != "get" and
 SIGNED = {"take_stripe_event"}
 # Neither a success with a body nor a problem.
 UNCHANGED = "304"
-MEDIA_TYPES = {"resource_calendar": "text/calendar", "customer_calendar": "text/calendar"}
+MEDIA_TYPES = {"resource_calendar": "text/calendar", "customer_calendar": "text/calendar", "metrics": "text/plain"}
 
 # Clients are generated with these names: add to them, never rename.
 PUBLISHED = {
@@ -53,6 +53,16 @@ PUBLISHED = {
     "process_jobs_by_get": "get /cron/process-jobs",
     "healthz": "get /healthz",
     "readyz": "get /readyz",
+    "jobs_readiness": "get /readyz/jobs",
+    "metrics": "get /metrics",
+    "list_jobs": "get /v1/jobs",
+    "job_stats": "get /v1/jobs/stats",
+    "get_job": "get /v1/jobs/{job_id}",
+    "retry_job": "post /v1/jobs/{job_id}/retry",
+    "cancel_job": "post /v1/jobs/{job_id}/cancel",
+    "put_queue": "put /v1/job-queues/{name}",
+    "pause_queue": "post /v1/job-queues/{name}/pause",
+    "resume_queue": "post /v1/job-queues/{name}/resume",
 }
 
 
