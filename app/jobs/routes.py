@@ -104,7 +104,7 @@ async def list_jobs(_actor: AdminActor, db: Db, filters: Annotated[JobFilters, Q
     "/v1/jobs/stats",
     response_model=JobStats,
     summary="See how the jobs stand",
-    responses=problems("unauthorized", "forbidden"),
+    responses=problems("unauthorized", "forbidden", "validation"),
 )
 async def job_stats(_actor: AdminActor, db: Db) -> DatabaseJson:
     """Count jobs by type and status; say what is due, late and stuck, how the queues stand, and who came when."""
