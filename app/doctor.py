@@ -6,11 +6,9 @@ from rich.console import Console
 from rich.table import Table
 
 from app.database import Database, open_database
-from app.jobs.queries import due_jobs
+from app.jobs.queries import jobs_heartbeat
 from app.migrate import head_revision
 from app.settings import Settings
-
-OLDEST_DUE_MS = 3 * 60 * 1000
 
 console = Console(highlight=False)
 
@@ -20,7 +18,7 @@ async def examine(settings: Settings, *, embedded_server: bool) -> bool:
     console.print(_settings_table(settings, embedded_server=embedded_server))
     try:
         async with open_database(settings) as database:
-            problems = await _database_problems(database)
+            problems = await _database_problems(database, settings.jobs_overdue_seconds * 1000)
     except (OSError, asyncpg.PostgresError) as error:
         problems = [f"the database cannot be reached: {type(error).__name__}"]
     if settings.cron_secret is None:
@@ -59,17 +57,17 @@ def _token_problems(settings: Settings) -> list[str]:
     return []
 
 
-async def _database_problems(database: Database) -> list[str]:
+async def _database_problems(database: Database, overdue_ms: int) -> list[str]:
     revision = await database.revision()
     if revision is None:
         return ["the database is not migrated: run `holdfast migrate`"]
     problems = []
     if revision != head_revision():
         problems.append(f"the database is at migration {revision}, this version wants {head_revision()}")
-    due = await due_jobs(database)
-    if due["oldest_due_age_ms"] > OLDEST_DUE_MS:
-        minutes = due["oldest_due_age_ms"] // 60_000
+    heartbeat = await jobs_heartbeat(database)
+    if heartbeat["oldest_due_age_ms"] > overdue_ms:
+        minutes = heartbeat["oldest_due_age_ms"] // 60_000
         problems.append(
-            f"{due['remaining_due']} jobs are due, the oldest for {minutes} min: does anything call /cron/process-jobs?"
+            f"{heartbeat['due']} jobs are due, the oldest for {minutes} min: does anything call /cron/process-jobs?"
         )
     return problems
