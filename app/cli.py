@@ -26,6 +26,7 @@ from app.bookings.importing import import_bookings, read_rows
 from app.database import Database, open_database
 from app.errors import Problem
 from app.jobs.board import tables_of
+from app.jobs.housekeeping import retention_of
 from app.jobs.processor import process_jobs as run_jobs
 from app.jobs.queries import job_stats
 from app.jobs.worker import Worker
@@ -135,7 +136,8 @@ def process_jobs() -> None:
     """Do what is due, as a call of /cron/process-jobs does, and print the report."""
 
     async def work(database: Database) -> str:
-        return (await run_jobs(database, Actor("system", "cli"), HANDLERS, caller="cli")).model_dump_json()
+        retention = retention_of(Settings())
+        return (await run_jobs(database, Actor("system", "cli"), HANDLERS, retention, caller="cli")).model_dump_json()
 
     typer.echo(with_database(work))
 

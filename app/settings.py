@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     worker: bool = False
     jobs_overdue_seconds: Annotated[int, Field(ge=1)] = 180
+    jobs_keep_days: Annotated[int, Field(ge=1, le=3650)] = 3
+    jobs_keep_discarded_days: Annotated[int, Field(ge=1, le=3650)] = 30
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -4,14 +4,28 @@ No leader: rows that one holds, the others skip.
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import NamedTuple
 
 from app.database import Database
 from app.jobs import queries
 from app.security import Actor
+from app.settings import Settings
 
 # the types of job that are settled by the sweeps below, and by no handler
 JOB_TYPES = ("complete_booking", "expire_booking", "refresh_schedule")
+
+
+class Retention(NamedTuple):
+    """How long jobs are remembered that are over, and those that failed for good."""
+
+    over: timedelta = timedelta(days=3)
+    discarded: timedelta = timedelta(days=30)
+
+
+def retention_of(settings: Settings) -> Retention:
+    """What the settings say of it."""
+    return Retention(timedelta(days=settings.jobs_keep_days), timedelta(days=settings.jobs_keep_discarded_days))
 
 
 class Sweep(NamedTuple):
@@ -32,15 +46,20 @@ SWEEPS = (
     Sweep(queries.refresh_due_schedules, batch_size=1, tally="processed"),
     Sweep(queries.close_waitlists),
     Sweep(queries.backfill_jobs),
-    Sweep(queries.prune_jobs),
     Sweep(queries.prune_job_runs),
     Sweep(queries.prune_idempotency_keys),
 )
 
 
-async def keep_house(db: Database, actor: Actor, tally: dict[str, int], out_of_time: Callable[[], bool]) -> None:
+async def keep_house(
+    db: Database, actor: Actor, retention: Retention, tally: dict[str, int], out_of_time: Callable[[], bool]
+) -> None:
     """Do all of it until nothing is left or time is up, and count in `tally` what was done."""
-    for sweep in SWEEPS:
+
+    async def prune_jobs(db: Database, _actor: Actor, limit: int) -> int:
+        return await queries.prune_jobs(db, limit, retention.over, retention.discarded)
+
+    for sweep in (*SWEEPS, Sweep(prune_jobs)):
         done = sweep.batch_size
         while done == sweep.batch_size and not out_of_time():
             done = await sweep.run(db, actor, sweep.batch_size)

@@ -14,7 +14,7 @@ import structlog
 from app.database import Database
 from app.handlers import Handler
 from app.jobs import queries
-from app.jobs.housekeeping import keep_house
+from app.jobs.housekeeping import Retention, keep_house
 from app.jobs.runner import Runner, report_of
 from app.jobs.schemas import RunReport
 from app.security import Actor
@@ -44,6 +44,7 @@ class Run:
         db: Database,
         actor: Actor,
         handlers: Sequence[Handler],
+        retention: Retention,
         *,
         caller: str,
         budget: float,
@@ -52,6 +53,7 @@ class Run:
         self.instance_id = f"run_{uuid.uuid4().hex[:12]}"
         self._db = db
         self._actor = actor
+        self._retention = retention
         self._caller = caller
         self._clock = clock
         self._started = clock()
@@ -89,7 +91,8 @@ class Run:
         return await self._report()
 
     async def _keep_house(self, until: float) -> None:
-        await keep_house(self._db, self._actor, self._tally, lambda: self._clock() >= min(until, self._ends_at))
+        ends_at = min(until, self._ends_at)
+        await keep_house(self._db, self._actor, self._retention, self._tally, lambda: self._clock() >= ends_at)
 
     async def _do_jobs(self) -> None:
         await self._runner.read_queues()
@@ -135,6 +138,7 @@ async def process_jobs(
     db: Database,
     actor: Actor,
     handlers: Sequence[Handler] = (),
+    retention: Retention = Retention(),  # noqa: B008 - immutable
     *,
     caller: str = "cron",
     budget: float = WORK_BUDGET,
@@ -144,4 +148,4 @@ async def process_jobs(
 
     Raises what the database raises; what had been settled by then stays so, and what had not is rescued by a later run.
     """
-    return await Run(db, actor, handlers, caller=caller, budget=budget, clock=clock).work()
+    return await Run(db, actor, handlers, retention, caller=caller, budget=budget, clock=clock).work()

@@ -39,9 +39,9 @@ async def prune_idempotency_keys(db: Database, _actor: Actor, limit: int) -> int
     return int(await db.call_value("prune_idempotency_keys", p_limit=limit))
 
 
-async def prune_jobs(db: Database, _actor: Actor, limit: int) -> int:
+async def prune_jobs(db: Database, limit: int, keep: timedelta, keep_discarded: timedelta) -> int:
     """How many jobs were over for long enough to forget."""
-    return int(await db.call_value("prune_jobs", p_limit=limit))
+    return int(await db.call_value("prune_jobs", p_limit=limit, p_keep=keep, p_keep_discarded=keep_discarded))
 
 
 async def prune_job_runs(db: Database, _actor: Actor, limit: int) -> int:

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from app.database import Db
 from app.errors import UNREADABLE, Problem, problems
 from app.jobs import queries
+from app.jobs.housekeeping import retention_of
 from app.jobs.metrics import is_overdue, metrics_of
 from app.jobs.processor import process_jobs as run_jobs
 from app.jobs.schemas import (
@@ -45,7 +46,8 @@ async def process_jobs(request: Request, db: Db, actor: CronActor) -> RunReport:
     10, and takes `CRON_SECRET` or an API key of scope `cron` as its bearer token.
     """
     # the run is ours: a caller that hangs up ends nothing
-    run = asyncio.create_task(run_jobs(db, actor, request.app.state.handlers))
+    retention = retention_of(request.app.state.settings)
+    run = asyncio.create_task(run_jobs(db, actor, request.app.state.handlers, retention))
     runs: set[asyncio.Task[RunReport]] = request.app.state.runs
     runs.add(run)
     run.add_done_callback(runs.discard)

@@ -11,7 +11,7 @@ import structlog
 from app.database import TROUBLE, Database
 from app.handlers import Handler
 from app.jobs import queries
-from app.jobs.housekeeping import JOB_TYPES, keep_house
+from app.jobs.housekeeping import JOB_TYPES, keep_house, retention_of
 from app.jobs.listener import listen
 from app.jobs.runner import Runner, report_of
 from app.security import Actor
@@ -126,10 +126,14 @@ class Worker:
 
     async def _keep_house(self) -> None:
         due_in = await queries.next_job_due_in(self._db, [], JOB_TYPES)
-        await keep_house(self._db, self._actor, self._runner.tally, self._stopping.is_set)
+        await self._sweep()
         if due_in is not None and 0 < due_in < HOUSEKEEPING:
             await asyncio.sleep(due_in)
-            await keep_house(self._db, self._actor, self._runner.tally, self._stopping.is_set)
+            await self._sweep()
+
+    async def _sweep(self) -> None:
+        retention = retention_of(self._settings)
+        await keep_house(self._db, self._actor, retention, self._runner.tally, self._stopping.is_set)
 
     async def _say_hello(self) -> None:
         await self._runner.read_queues()
