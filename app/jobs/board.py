@@ -19,10 +19,15 @@ def tables_of(stats: Mapping[str, Any]) -> Iterator[Table]:
 
 def _counts(stats: Mapping[str, Any]) -> Table:
     late = stats["lateness_ms"]
-    due = f"{stats['due']:,} due, the oldest for {_duration(stats['oldest_due_age_ms'])}; {stats['stuck']:,} stuck"
+    due = (
+        f"{stats['due']:,} due, the oldest for {_duration(stats['oldest_due_age_ms'])}"
+        if stats["due"]
+        else "nothing due"
+    )
+    due += f"; {stats['stuck']:,} stuck" if stats["stuck"] else ""
     caption = due + (f"; late p50 {_duration(late['p50'])}, p99 {_duration(late['p99'])}" if late["jobs"] else "")
-    table = Table(title="jobs", title_justify="left", caption=caption, caption_justify="left", box=None, padding=(0, 2))
-    table.add_column("type")
+    table = Table(title="jobs", title_justify="left", caption=caption, caption_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("type", no_wrap=True)
     for status in STATUSES:
         table.add_column(status, justify="right")
     counts = {(count["job_type"], count["status"]): count["count"] for count in stats["counts"]}
@@ -32,7 +37,7 @@ def _counts(stats: Mapping[str, Any]) -> Table:
 
 
 def _queues(stats: Mapping[str, Any]) -> Table:
-    table = Table(title="queues", title_justify="left", box=None, padding=(0, 2))
+    table = Table(title="queues", title_justify="left", box=None, padding=(0, 1, 0, 0))
     for heading in ("queue", "due", "running", "at most", "apart", "paused"):
         table.add_column(heading, justify="left" if heading in ("queue", "paused") else "right")
     for queue in stats["queues"]:
@@ -46,7 +51,7 @@ def _queues(stats: Mapping[str, Any]) -> Table:
 def _callers(stats: Mapping[str, Any]) -> Table:
     caption = None if stats["callers"] else "nobody has ever come: schedule /cron/process-jobs, or start a worker"
     table = Table(
-        "caller", "last seen", "runs", "open", title="callers", title_justify="left", box=None, padding=(0, 2)
+        "caller", "last seen", "runs", "open", title="callers", title_justify="left", box=None, padding=(0, 1, 0, 0)
     )
     table.caption, table.caption_justify = caption, "left"
     for caller in stats["callers"]:
