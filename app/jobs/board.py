@@ -26,7 +26,9 @@ def _counts(stats: Mapping[str, Any]) -> Table:
     )
     due += f"; {stats['stuck']:,} stuck" if stats["stuck"] else ""
     caption = due + (f"; late p50 {_duration(late['p50'])}, p99 {_duration(late['p99'])}" if late["jobs"] else "")
-    table = Table(title="jobs", title_justify="left", caption=caption, caption_justify="left", box=None, padding=(0, 1, 0, 0))
+    table = Table(
+        title="jobs", title_justify="left", caption=caption, caption_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
     table.add_column("type", no_wrap=True)
     for status in STATUSES:
         table.add_column(status, justify="right")

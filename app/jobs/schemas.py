@@ -150,7 +150,7 @@ class Lateness(BaseModel):
 class Caller(BaseModel):
     """Who comes to do what is due."""
 
-    caller: str = Field(description="`cron`, `worker` or `cli`.")
+    caller: str = Field(description="`cron`, `worker`, `cli`, `pg_cron`; or `backfill`, an hourly part of the others.")
     last_seen_at: datetime
     runs: int = Field(description="In the last three days.")
     open: int = Field(description="Not ended yet, or ended without a word.")

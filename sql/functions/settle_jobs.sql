@@ -11,6 +11,7 @@ SET enable_seqscan = 'off'
 AS $$
 DECLARE
   v_held uuid[];
+  v_tokens bigint[];
 BEGIN
   WITH given AS MATERIALIZED (
     SELECT *
@@ -39,18 +40,19 @@ BEGIN
     FROM held h
     WHERE j.id = h.id AND h.outcome IN ('processed', 'skipped', 'permanent')
   )
-  SELECT COALESCE(array_agg(h.id), '{}') INTO v_held FROM held h;
+  SELECT array_agg(h.id), array_agg(h.lease_token) INTO v_held, v_tokens FROM held h;
 
   PERFORM enqueue_job(
     f.job_type, COALESCE(f.payload, '{}'), f.run_at, f.dedupe_key, COALESCE(f.queue, 'default'),
     COALESCE(f.priority, 1), COALESCE(f.max_attempts, 4), f.booking_id, p_now
   )
-  FROM jsonb_to_recordset(p_settlements) AS s (id uuid, outcome text, follow_ups jsonb)
+  FROM jsonb_to_recordset(p_settlements) AS s (id uuid, lease_token bigint, outcome text, follow_ups jsonb)
+  JOIN unnest(v_held, v_tokens) AS h (id, lease_token) ON h.id = s.id AND h.lease_token = s.lease_token
   CROSS JOIN LATERAL jsonb_to_recordset(s.follow_ups) AS f (
     job_type text, payload jsonb, run_at timestamptz, dedupe_key text, queue text, priority integer,
     max_attempts integer, booking_id uuid
   )
-  WHERE s.outcome = 'processed' AND jsonb_array_length(s.follow_ups) > 0 AND s.id = ANY (v_held);
+  WHERE s.outcome = 'processed' AND jsonb_array_length(s.follow_ups) > 0;
 
   RETURN QUERY
     SELECT
@@ -61,9 +63,9 @@ BEGIN
         ELSE return_job(s.id, s.outcome, s.error_message, COALESCE(s.run_at, p_now + s.after), p_now)
       END
     FROM jsonb_to_recordset(p_settlements) AS s (
-      id uuid, outcome text, error_message text, run_at timestamptz, after interval
+      id uuid, lease_token bigint, outcome text, error_message text, run_at timestamptz, after interval
     )
-    LEFT JOIN unnest(v_held) AS h (id) ON h.id = s.id
+    LEFT JOIN unnest(v_held, v_tokens) AS h (id, lease_token) ON h.id = s.id AND h.lease_token = s.lease_token
     ORDER BY s.id;
 END
 $$
