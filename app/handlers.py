@@ -9,6 +9,10 @@ from uuid import UUID
 DEFAULT_QUEUE = "default"
 
 
+# which job, and under which token it is had
+Lease = tuple[UUID, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job as its handler gets it: leased to this process alone, and to be done again if it does not answer."""
@@ -21,6 +25,11 @@ class Job:
     lease_token: int
     booking_id: UUID | None
     scheduled_at: datetime
+
+    @property
+    def lease(self) -> Lease:
+        """What says that this is still ours."""
+        return self.id, self.lease_token
 
     def idempotency_key(self, effect: str) -> str:
         """The key to send with an effect outside: the same at every attempt, so that a provider does it once."""

@@ -104,13 +104,11 @@ class Run:
 
     async def _is_worth_waiting(self) -> bool:
         """Wait for what runs, or for what falls due while there is time; False where neither is to be expected."""
-        if self._runner.leased:
-            await self._runner.something_finished(self._time_left)
-            return True
         due_in = await queries.next_job_due_in(self._db, self._runner.queues)
-        if due_in is None or due_in <= 0 or due_in >= self._time_left:
+        will_be_due = due_in is not None and 0 < due_in < self._time_left
+        if not self._runner.leased and not will_be_due:
             return False
-        await asyncio.sleep(due_in)
+        await self._runner.something_finished(due_in if due_in is not None and will_be_due else self._time_left)
         return True
 
     async def _report(self) -> RunReport:

@@ -9,7 +9,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from app.database import Database
-from app.handlers import Job
+from app.handlers import Job, Lease
 from app.jobs.schemas import JobFilters, QueueLimits
 from app.security import Actor
 
@@ -90,21 +90,21 @@ async def claim_jobs(db: Database, instance_id: str, queue: str, limit: int, lea
     ]
 
 
-async def settle_jobs(db: Database, settlements: list[dict[str, Any]]) -> dict[UUID, str]:
+async def settle_jobs(db: Database, settlements: list[dict[str, Any]]) -> dict[Lease, str]:
     """What came of settling each: `ok`, `stale` or `cancelled`."""
     rows = await db.call("settle_jobs", p_settlements=settlements)
-    return {row["job_id"]: row["answer"] for row in rows}
+    return {(row["job_id"], row["lease_token"]): row["answer"] for row in rows}
 
 
-async def extend_leases(db: Database, jobs: Sequence[Job], lease: float) -> dict[UUID, bool]:
-    """The jobs still held, and whether somebody asked to cancel them."""
+async def extend_leases(db: Database, jobs: Sequence[Job], lease: float) -> dict[Lease, bool]:
+    """The leases still held, and whether somebody asked to cancel the job."""
     rows = await db.call(
         "extend_leases",
         p_job_ids=[job.id for job in jobs],
         p_lease_tokens=[job.lease_token for job in jobs],
         p_lease=timedelta(seconds=lease),
     )
-    return {row["job_id"]: row["is_cancel_requested"] for row in rows}
+    return {(row["job_id"], row["lease_token"]): row["is_cancel_requested"] for row in rows}
 
 
 async def record_job_run(

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
-from uuid import UUID
 
+import asyncpg
 import structlog
 
 from app.database import Database
-from app.handlers import Handler, Job, Outcome, Retry
+from app.errors import Problem
+from app.handlers import Handler, Job, Lease, Retry
 from app.jobs import queries
 from app.jobs.settlement import Settlement, settlement_of
 from app.security import Actor
@@ -24,6 +25,10 @@ BREAKER_SECONDS = 60
 SETTLE_BATCH = 500
 # Nobody here knows the job: a newer version will, or an older one.
 UNKNOWN_SECONDS = 60.0
+# What a handler raises when our own database is away, and what a settlement raises that no database would take.
+OUR_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, Problem)
+UNSTORABLE = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError, TypeError)
+CANNOT_BE_STORED = Settlement("failed", "what it answered cannot be stored")
 
 logger = structlog.get_logger(__name__)
 
@@ -38,6 +43,8 @@ class Queue:
     running: int = 0
     next_start: float = 0.0
     failures: int = 0
+    # something in it needs more time than is left
+    is_closed: bool = False
 
 
 class Held(NamedTuple):
@@ -66,7 +73,7 @@ class Runner:
         ends_at: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.held: dict[UUID, Held] = {}
+        self.held: dict[Lease, Held] = {}
         self.tally: Counter[str] = Counter()
         self.finished = asyncio.Event()
         self._db = db
@@ -78,6 +85,7 @@ class Runner:
         self._clock = clock
         self._handlers = {handler.job_type: handler for handler in handlers}
         self._unsettled: list[tuple[Job, Settlement]] = []
+        self._settling = asyncio.Lock()
         self._queues: dict[str, Queue] = {}
         for handler in handlers:
             queue = self._queues.setdefault(handler.queue, Queue(handler.queue, handler.needs))
@@ -121,6 +129,8 @@ class Runner:
         if len(self._queues) > 1:
             # a queue whose jobs hang leaves the others half of the room
             free = min(free, math.ceil(self._concurrency / 2) - queue.running)
+        if queue.is_closed:
+            return 0
         time_left = self._ends_at - queue.needs - max(self._clock(), queue.next_start)
         if time_left <= 0:
             return 0
@@ -132,64 +142,93 @@ class Runner:
         handler = self._handlers.get(job.job_type)
         starts_at = max(self._clock(), queue.next_start)
         if handler is None:
-            self._unsettled.append((job, Settlement("snoozed", "nobody here knows this type", after=UNKNOWN_SECONDS)))
+            self._finish(job, Settlement("snoozed", "nobody here knows this type", after=UNKNOWN_SECONDS))
         elif starts_at + handler.needs > self._ends_at:
-            self._unsettled.append((job, Settlement("released")))
+            queue.is_closed = True
+            self._finish(job, Settlement("released"))
         else:
             queue.next_start = starts_at + queue.stagger
             queue.running += 1
-            task = asyncio.create_task(self._run(handler, job, starts_at))
-            self.held[job.id] = Held(job, task)
+            task = asyncio.create_task(self._run(queue, handler, job, starts_at))
+            self.held[job.lease] = Held(job, task)
             task.add_done_callback(partial(self._ended, queue, job))
 
-    async def _run(self, handler: Handler, job: Job, starts_at: float) -> Settlement | None:
+    async def _run(self, queue: Queue, handler: Handler, job: Job, starts_at: float) -> Settlement | None:
         settlement = Settlement("released")
         try:
             if (wait := starts_at - self._clock()) > 0:
                 await asyncio.sleep(wait)
             settlement = Settlement("budget", "stopped before its end")
-            return settlement_of(await self._outcome(handler, job))
+            return await self._outcome(queue, handler, job)
         except asyncio.CancelledError:
             # by us: the end of the run, a lost lease, or somebody's wish; the settlement says how far it came
             return settlement
 
+    async def _outcome(self, queue: Queue, handler: Handler, job: Job) -> Settlement | None:
+        seconds = min(handler.limit, self._ends_at - self._clock())
+        try:
+            async with asyncio.timeout(seconds):
+                outcome = await handler.run(job)
+        except TimeoutError:
+            if seconds < handler.limit:
+                return Settlement("budget", "cut off by the end of the run")
+            outcome = Retry(f"no answer within {seconds:.1f} s")
+        except OUR_TROUBLE as error:
+            # nothing against the queue
+            return Settlement("failed", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - one job's fault must not stop the others
+            # the kind, not the words: those may hold what nobody should read
+            logger.warning("a job failed", job_type=job.job_type, job_id=str(job.id), error=type(error).__name__)
+            outcome = Retry(type(error).__name__)
+        queue.failures = queue.failures + 1 if isinstance(outcome, Retry) else 0
+        return settlement_of(outcome)
+
     def _ended(self, queue: Queue, job: Job, task: "asyncio.Task[Settlement | None]") -> None:
-        # one that is cancelled before its first step never gets to say so
-        settlement = Settlement("released") if task.cancelled() else task.result()
         queue.running -= 1
-        del self.held[job.id]
+        del self.held[job.lease]
+        # one that is cancelled before its first step never gets to say so
+        self._finish(job, Settlement("released") if task.cancelled() else task.result())
+
+    def _finish(self, job: Job, settlement: Settlement | None) -> None:
         if settlement is None:
             self.tally["processed"] += 1
         else:
             self._unsettled.append((job, settlement))
-            queue.failures = queue.failures + 1 if settlement.outcome in ("failed", "budget") else 0
         self.finished.set()
-
-    async def _outcome(self, handler: Handler, job: Job) -> Outcome:
-        seconds = min(handler.limit, self._ends_at - self._clock())
-        try:
-            async with asyncio.timeout(seconds):
-                return await handler.run(job)
-        except TimeoutError:
-            return Retry(f"no answer within {seconds:.1f} s")
-        except Exception as error:  # noqa: BLE001 - one job's fault must not stop the others
-            # the kind, not the words: those may hold what nobody should read
-            logger.warning("a job failed", job_type=job.job_type, job_id=str(job.id), error=type(error).__name__)
-            return Retry(type(error).__name__)
 
     async def settle(self) -> int:
         """Settle a batch of what has ended; answers how many. What the database raises leaves them for later."""
-        self.finished.clear()
-        batch = self._unsettled[:SETTLE_BATCH]
-        if not batch:
-            return 0
-        answers = await queries.settle_jobs(self._db, [settlement.of(job) for job, settlement in batch])
-        del self._unsettled[: len(batch)]
+        async with self._settling:
+            self.finished.clear()
+            batch = self._unsettled[:SETTLE_BATCH]
+            if batch:
+                await self._settle(batch)
+            return len(batch)
+
+    async def _settle(self, batch: list[tuple[Job, Settlement]]) -> None:
+        try:
+            answers = await self._answers(batch)
+            del self._unsettled[: len(batch)]
+        finally:
+            if self._unsettled:
+                # nothing else may come to say that there is more
+                self.finished.set()
         for job, settlement in batch:
-            answer = answers[job.id]
+            answer = answers[job.lease]
             self.tally[settlement.tally(job) if answer == "ok" else answer] += 1
         await self._mind_the_breakers()
-        return len(batch)
+
+    async def _answers(self, batch: list[tuple[Job, Settlement]]) -> dict[Lease, str]:
+        try:
+            return await queries.settle_jobs(self._db, [settlement.of(job) for job, settlement in batch])
+        except UNSTORABLE:
+            if len(batch) == 1:
+                return await queries.settle_jobs(self._db, [CANNOT_BE_STORED.of(batch[0][0])])
+        # one of them is to blame
+        answers: dict[Lease, str] = {}
+        for each in batch:
+            answers |= await self._answers([each])
+        return answers
 
     async def _mind_the_breakers(self) -> None:
         for queue in self._queues.values():

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
-from app.handlers import FollowUp, Job, Ok, Outcome, Permanent, Retry, Skip, Snooze
+from app.handlers import FollowUp, Job, Ok, Outcome, Permanent, Retry, Settled, Skip, Snooze
 
 Word = Literal["processed", "skipped", "failed", "permanent", "snoozed", "released", "budget"]
 
@@ -43,9 +43,11 @@ class Settlement(NamedTuple):
         return TALLIES.get(self.outcome, retried)
 
 
-def settlement_of(outcome: Outcome) -> Settlement | None:
+def settlement_of(outcome: Outcome) -> Settlement | None:  # noqa: PLR0911 - one for each
     """How a handler's outcome is settled; None where the handler has done so itself."""
     match outcome:
+        case Settled():
+            return None
         case Ok(result, follow_ups):
             return Settlement("processed", result=result, follow_ups=follow_ups)
         case Retry(error, after):
@@ -56,4 +58,5 @@ def settlement_of(outcome: Outcome) -> Settlement | None:
             return Settlement("skipped", reason)
         case Snooze(until):
             return Settlement("snoozed", run_at=until)
-    return None
+    # a handler need not have asked mypy
+    return Settlement("failed", "it answered no outcome")

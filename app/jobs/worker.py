@@ -121,8 +121,8 @@ class Worker:
         held = await queries.extend_leases(self._db, leased, LEASE) if leased else {}
         for job in leased:
             # lost: it is somebody else's by now; or not wanted any more
-            if held.get(job.id, True) and job.id in self._runner.held:
-                self._runner.held[job.id].task.cancel()
+            if held.get(job.lease, True) and job.lease in self._runner.held:
+                self._runner.held[job.lease].task.cancel()
 
     async def _keep_house(self) -> None:
         due_in = await queries.next_job_due_in(self._db, [], JOB_TYPES)

@@ -73,8 +73,14 @@ INDEXES = [
 CHECKS = {
     "jobs_queue_check": "queue IS NOT NULL OR job_type IN ('complete_booking', 'expire_booking', 'refresh_schedule')",
     "jobs_priority_check": "priority BETWEEN 0 AND 3",
-    "jobs_attempt_check": "attempt BETWEEN 0 AND max_attempts",
-    "jobs_lease_check": "(status = 'processing') = (leased_until IS NOT NULL)",
+    # what waits has an attempt left, or whoever claims it would fail
+    "jobs_attempt_check": "attempt BETWEEN 0 AND max_attempts - (status = 'pending')::integer",
+    "jobs_lease_check": """
+        CASE status WHEN 'processing'
+          THEN leased_until IS NOT NULL AND leased_by IS NOT NULL AND attempted_at IS NOT NULL
+          ELSE leased_until IS NULL
+        END
+    """,
 }
 
 

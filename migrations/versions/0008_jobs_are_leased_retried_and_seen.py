@@ -119,6 +119,13 @@ BEGIN
   FOR v_step IN
     SELECT s.priority, s.is_aged
     FROM (VALUES (3, true), (2, true), (1, true), (0, false), (1, false), (2, false), (3, false)) s (priority, is_aged)
+    -- of those that have waited, whoever has for longest
+    ORDER BY
+      s.is_aged DESC,
+      CASE WHEN s.is_aged THEN (
+        SELECT min(d.run_at) FROM jobs d WHERE d.queue = p_queue AND d.priority = s.priority AND d.status = 'pending'
+      ) END,
+      s.priority
   LOOP
     CONTINUE WHEN LEAST(v_room, CASE WHEN v_step.is_aged THEN v_aged END) <= 0;
     RETURN QUERY
@@ -419,21 +426,29 @@ $$""",
         "functions/extend_leases",
         None,
         r"""-- Promises: jobs that the caller still holds are leased to it for so much longer. Answers which, and whether somebody asked
--- to cancel them; one that is not among them is lost, and its work should stop. Called by the worker. Locks: jobs.
+-- to cancel them; one that is not among them is lost, and its work should stop. Called by the worker. Locks: jobs by id.
 CREATE OR REPLACE FUNCTION extend_leases(
   p_job_ids uuid[], p_lease_tokens bigint[], p_lease interval, p_now timestamptz DEFAULT now()
 )
-RETURNS TABLE (job_id uuid, is_cancel_requested boolean)
+RETURNS TABLE (job_id uuid, lease_token bigint, is_cancel_requested boolean)
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 BEGIN
   RETURN QUERY
+    WITH held AS MATERIALIZED (
+      SELECT j.id
+      FROM unnest(p_job_ids, p_lease_tokens) AS h (id, lease_token)
+      JOIN jobs j ON j.id = h.id AND j.lease_token = h.lease_token
+      WHERE j.status = 'processing'
+      ORDER BY j.id
+      FOR NO KEY UPDATE OF j
+    )
     UPDATE jobs j
     SET leased_until = p_now + p_lease
-    FROM unnest(p_job_ids, p_lease_tokens) AS h (id, lease_token)
-    WHERE j.id = h.id AND j.lease_token = h.lease_token AND j.status = 'processing'
-    RETURNING j.id, j.cancel_requested_at IS NOT NULL;
+    FROM held
+    WHERE j.id = held.id
+    RETURNING j.id, j.lease_token, j.cancel_requested_at IS NOT NULL;
 END
 $$""",
     ),
@@ -705,7 +720,8 @@ $$""",
     Change(
         "functions/pause_queue",
         None,
-        r"""-- Promises: nobody claims from the queue for p_pause_for, or until it is resumed; what runs goes on.
+        r"""-- Promises: nobody claims from the queue for p_pause_for, or until it is resumed; what runs goes on. A pause that is on is
+-- changed by people alone.
 -- Called by POST /v1/job-queues/{name}/pause, and by the processor where every attempt fails. Locks: queue.
 CREATE OR REPLACE FUNCTION pause_queue(
   p_actor jsonb,
@@ -726,7 +742,8 @@ BEGIN
     SET paused_at = EXCLUDED.paused_at,
         resume_at = EXCLUDED.resume_at,
         pause_reason = EXCLUDED.pause_reason,
-        updated_at = EXCLUDED.updated_at;
+        updated_at = EXCLUDED.updated_at
+    WHERE p_actor ->> 'type' <> 'system' OR q.paused_at IS NULL OR q.resume_at <= p_now;
   RETURN queue_json(p_queue, p_now);
 END
 $$""",
@@ -1142,7 +1159,7 @@ $$""",
 -- it, and the attempt is on record. Answers for each: ok; stale, and nothing was done; cancelled, where that was asked for
 -- or another stands pending in its place. Called by the processor, the worker and rescue_jobs. Locks: jobs by id.
 CREATE OR REPLACE FUNCTION settle_jobs(p_settlements jsonb, p_now timestamptz DEFAULT now())
-RETURNS TABLE (job_id uuid, answer text)
+RETURNS TABLE (job_id uuid, lease_token bigint, answer text)
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 -- one plan, by key: see claim_jobs
@@ -1197,6 +1214,7 @@ BEGIN
   RETURN QUERY
     SELECT
       s.id,
+      s.lease_token,
       CASE
         WHEN h.id IS NULL THEN 'stale'
         WHEN s.outcome IN ('processed', 'skipped', 'permanent') THEN 'ok'
@@ -1286,7 +1304,8 @@ BEGIN
   )
   VALUES (
     TG_ARGV[0],
-    COALESCE(v_new ->> 'id', v_old ->> 'id', v_new ->> 'resource_id', v_old ->> 'resource_id', v_new ->> 'name'),
+    COALESCE(v_new ->> 'id', v_old ->> 'id', v_new ->> 'resource_id', v_old ->> 'resource_id', v_new ->> 'name',
+      v_old ->> 'name'),
     TG_ARGV[0] || '.' || v_action,
     v_action,
     v_old,

@@ -25,6 +25,13 @@ BEGIN
   FOR v_step IN
     SELECT s.priority, s.is_aged
     FROM (VALUES (3, true), (2, true), (1, true), (0, false), (1, false), (2, false), (3, false)) s (priority, is_aged)
+    -- of those that have waited, whoever has for longest
+    ORDER BY
+      s.is_aged DESC,
+      CASE WHEN s.is_aged THEN (
+        SELECT min(d.run_at) FROM jobs d WHERE d.queue = p_queue AND d.priority = s.priority AND d.status = 'pending'
+      ) END,
+      s.priority
   LOOP
     CONTINUE WHEN LEAST(v_room, CASE WHEN v_step.is_aged THEN v_aged END) <= 0;
     RETURN QUERY

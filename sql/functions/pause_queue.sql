@@ -1,4 +1,5 @@
--- Promises: nobody claims from the queue for p_pause_for, or until it is resumed; what runs goes on.
+-- Promises: nobody claims from the queue for p_pause_for, or until it is resumed; what runs goes on. A pause that is on is
+-- changed by people alone.
 -- Called by POST /v1/job-queues/{name}/pause, and by the processor where every attempt fails. Locks: queue.
 CREATE OR REPLACE FUNCTION pause_queue(
   p_actor jsonb,
@@ -19,7 +20,8 @@ BEGIN
     SET paused_at = EXCLUDED.paused_at,
         resume_at = EXCLUDED.resume_at,
         pause_reason = EXCLUDED.pause_reason,
-        updated_at = EXCLUDED.updated_at;
+        updated_at = EXCLUDED.updated_at
+    WHERE p_actor ->> 'type' <> 'system' OR q.paused_at IS NULL OR q.resume_at <= p_now;
   RETURN queue_json(p_queue, p_now);
 END
 $$

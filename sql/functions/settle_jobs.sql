@@ -2,7 +2,7 @@
 -- it, and the attempt is on record. Answers for each: ok; stale, and nothing was done; cancelled, where that was asked for
 -- or another stands pending in its place. Called by the processor, the worker and rescue_jobs. Locks: jobs by id.
 CREATE OR REPLACE FUNCTION settle_jobs(p_settlements jsonb, p_now timestamptz DEFAULT now())
-RETURNS TABLE (job_id uuid, answer text)
+RETURNS TABLE (job_id uuid, lease_token bigint, answer text)
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 -- one plan, by key: see claim_jobs
@@ -57,6 +57,7 @@ BEGIN
   RETURN QUERY
     SELECT
       s.id,
+      s.lease_token,
       CASE
         WHEN h.id IS NULL THEN 'stale'
         WHEN s.outcome IN ('processed', 'skipped', 'permanent') THEN 'ok'

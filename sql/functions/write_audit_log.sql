@@ -27,7 +27,8 @@ BEGIN
   )
   VALUES (
     TG_ARGV[0],
-    COALESCE(v_new ->> 'id', v_old ->> 'id', v_new ->> 'resource_id', v_old ->> 'resource_id', v_new ->> 'name'),
+    COALESCE(v_new ->> 'id', v_old ->> 'id', v_new ->> 'resource_id', v_old ->> 'resource_id', v_new ->> 'name',
+      v_old ->> 'name'),
     TG_ARGV[0] || '.' || v_action,
     v_action,
     v_old,
