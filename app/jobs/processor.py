@@ -7,7 +7,8 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import structlog
 
@@ -79,16 +80,16 @@ class Run:
 
     async def work(self) -> RunReport:
         """Do what is due until nothing is left or time is up."""
-        try:
-            async with asyncio.timeout(self._time_left + GRACE):
-                await queries.record_job_run(self._db, self.instance_id, self._caller, {})
-                await self._keep_house(until=self._started + HOUSEKEEPING if self._runner.queues else self._ends_at)
-                if self._runner.queues:
-                    await self._do_jobs()
-                    await self._keep_house(until=self._ends_at)
-        except TimeoutError:
+        if not await within(self._time_left + GRACE, self._work()):
             logger.warning("a call given up", instance_id=self.instance_id)
         return await self._report()
+
+    async def _work(self) -> None:
+        await queries.record_job_run(self._db, self.instance_id, self._caller, {})
+        await self._keep_house(until=self._started + HOUSEKEEPING if self._runner.queues else self._ends_at)
+        if self._runner.queues:
+            await self._do_jobs()
+            await self._keep_house(until=self._ends_at)
 
     async def _keep_house(self, until: float) -> None:
         ends_at = min(until, self._ends_at)
@@ -112,24 +113,52 @@ class Run:
         return True
 
     async def _report(self) -> RunReport:
-        remaining_due, oldest_due_age_ms = None, None
         exhausted = self._time_left <= 0
         numbers = report_of(self._tally) | {"elapsed_ms": round((self._clock() - self._started) * 1000)}
-        try:
-            async with asyncio.timeout(COUNT_PATIENCE):
-                await queries.record_job_run(self._db, self.instance_id, self._caller, numbers, is_over=True)
-                remaining_due, oldest_due_age_ms = await queries.due_jobs(self._db)
-        except TimeoutError:
+        left: dict[str, int | None] = {"remaining_due": None, "oldest_due_age_ms": None}
+
+        async def look_back() -> None:
+            await queries.record_job_run(self._db, self.instance_id, self._caller, numbers, is_over=True)
+            left.update(await queries.due_jobs(self._db))
+
+        if not await within(COUNT_PATIENCE, look_back()):
             logger.warning("counting given up", instance_id=self.instance_id)
         report = RunReport(
             **numbers,
+            **left,
             instance_id=self.instance_id,
-            remaining_due=remaining_due,
-            oldest_due_age_ms=oldest_due_age_ms,
             budget_exhausted=exhausted,
         )
         logger.info("jobs processed", **report.model_dump())
         return report
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work was done in time. If not, it is cancelled, and nobody waits for it to notice.
+
+    A call on a connection that has gone silent takes its time to be given up. Raises what the work raises.
+    """
+    task = asyncio.create_task(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=max(seconds, 0))
+    finally:
+        task.cancel()
+    if not done:
+        _abandoned.add(task)
+        task.add_done_callback(_forget)
+        return False
+    await task
+    return True
+
+
+_abandoned: set["asyncio.Task[None]"] = set()
+
+
+def _forget(task: "asyncio.Task[None]") -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        # read, so that nobody complains that it never was
+        task.exception()
 
 
 async def process_jobs(

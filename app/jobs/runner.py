@@ -51,6 +51,7 @@ class Held(NamedTuple):
     """A job that is leased to us, and what runs it."""
 
     job: Job
+    starts_at: float
     task: "asyncio.Task[Settlement | None]"
 
 
@@ -150,7 +151,7 @@ class Runner:
             queue.next_start = starts_at + queue.stagger
             queue.running += 1
             task = asyncio.create_task(self._run(queue, handler, job, starts_at))
-            self.held[job.lease] = Held(job, task)
+            self.held[job.lease] = Held(job, starts_at, task)
             task.add_done_callback(partial(self._ended, queue, job))
 
     async def _run(self, queue: Queue, handler: Handler, job: Job, starts_at: float) -> Settlement | None:
@@ -247,10 +248,13 @@ class Runner:
             return
 
     async def stop(self, grace: float, patience: float) -> None:
-        """Let what runs go on for `grace` seconds, then cancel it, and wait so many more for it to end.
+        """Give back what has not begun; let the rest go on for `grace` seconds, then cancel it, and wait so many more.
 
         What does not end then keeps its lease: it may still be at work, so nobody else may have it before.
         """
+        for held in self.held.values():
+            if held.starts_at > self._clock():
+                held.task.cancel()
         await self._wait(grace)
         for held in list(self.held.values()):
             held.task.cancel()

@@ -45,11 +45,13 @@ class Worker:
         self._actor = Actor("system", "worker")
         self._runner = Runner(db, self._actor, handlers, self.instance_id, concurrency=CONCURRENCY, lease=lambda: LEASE)
         self._awake = asyncio.Event()
+        self._ready = asyncio.Event()
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns when what is at work has ended, or was given up."""
         self._stopping.set()
+        self._ready.set()
         self._awake.set()
 
     async def run(self) -> None:
@@ -66,6 +68,8 @@ class Worker:
         tasks = [asyncio.create_task(loop) for loop in loops]
         logger.info("worker started", instance_id=self.instance_id)
         try:
+            # before anything starts too close to another
+            await self._forever(self._learn, until=self._ready)
             await self._forever(self._claim, until=self._stopping)
             await self._runner.stop(GRACE, UNWIND)
             await self._drain()
@@ -88,6 +92,10 @@ class Worker:
                 logger.warning("the database is away", error=type(error).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, BACKOFF[1])
+
+    async def _learn(self) -> None:
+        await self._runner.read_queues()
+        self._ready.set()
 
     async def _claim(self) -> None:
         self._awake.clear()

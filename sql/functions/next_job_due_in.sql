@@ -10,7 +10,8 @@ SET search_path FROM CURRENT
 AS $$
 BEGIN
   RETURN (
-    SELECT min(d.run_at) - p_now
+    -- an interval has an end, and nobody sleeps for longer
+    SELECT LEAST(min(d.run_at), p_now + interval '1 day') - p_now
     FROM (
       -- one probe of the index for each, however many jobs there are
       SELECT (

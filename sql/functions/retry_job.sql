@@ -10,22 +10,24 @@ DECLARE
   v_job jobs := lock_job(p_job_id);
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
-  IF v_job.queue IS NULL OR v_job.status NOT IN ('discarded', 'skipped', 'cancelled') OR EXISTS (
-    SELECT FROM jobs j
-    WHERE j.dedupe_key = v_job.dedupe_key AND j.job_type = v_job.job_type AND j.status = 'pending'
-  ) THEN
-    RAISE EXCEPTION 'invalid_transition' USING ERRCODE = 'SB007',
-      DETAIL = json_build_object('job_id', p_job_id, 'job_type', v_job.job_type, 'from', v_job.status, 'to', 'pending');
-  END IF;
-
-  UPDATE jobs j
-  SET status = 'pending',
-      run_at = p_now,
-      max_attempts = GREATEST(j.max_attempts, j.attempt + 1),
-      processed_at = NULL,
-      cancel_requested_at = NULL,
-      updated_at = p_now
-  WHERE j.id = p_job_id;
-  RETURN get_job(p_job_id);
+  BEGIN
+    UPDATE jobs j
+    SET status = 'pending',
+        run_at = p_now,
+        max_attempts = GREATEST(j.max_attempts, j.attempt + 1),
+        processed_at = NULL,
+        cancel_requested_at = NULL,
+        updated_at = p_now
+    WHERE j.id = p_job_id AND j.queue IS NOT NULL AND j.status IN ('discarded', 'skipped', 'cancelled');
+    IF FOUND THEN
+      RETURN get_job(p_job_id);
+    END IF;
+  EXCEPTION
+    WHEN unique_violation THEN
+      -- what was wanted is wanted again already
+      NULL;
+  END;
+  RAISE EXCEPTION 'invalid_transition' USING ERRCODE = 'SB007',
+    DETAIL = json_build_object('job_id', p_job_id, 'job_type', v_job.job_type, 'from', v_job.status, 'to', 'pending');
 END
 $$

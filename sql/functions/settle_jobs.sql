@@ -12,6 +12,8 @@ AS $$
 DECLARE
   v_held uuid[];
   v_tokens bigint[];
+  v_cancelled uuid[] := ARRAY[]::uuid[];
+  v_wish record;
 BEGIN
   WITH given AS MATERIALIZED (
     SELECT *
@@ -42,30 +44,44 @@ BEGIN
   )
   SELECT array_agg(h.id), array_agg(h.lease_token) INTO v_held, v_tokens FROM held h;
 
-  PERFORM enqueue_job(
-    f.job_type, COALESCE(f.payload, '{}'), f.run_at, f.dedupe_key, COALESCE(f.queue, 'default'),
-    COALESCE(f.priority, 1), COALESCE(f.max_attempts, 4), f.booking_id, p_now
-  )
-  FROM jsonb_to_recordset(p_settlements) AS s (id uuid, lease_token bigint, outcome text, follow_ups jsonb)
-  JOIN unnest(v_held, v_tokens) AS h (id, lease_token) ON h.id = s.id AND h.lease_token = s.lease_token
-  CROSS JOIN LATERAL jsonb_to_recordset(s.follow_ups) AS f (
-    job_type text, payload jsonb, run_at timestamptz, dedupe_key text, queue text, priority integer,
-    max_attempts integer, booking_id uuid
-  )
-  WHERE s.outcome = 'processed' AND jsonb_array_length(s.follow_ups) > 0;
+  -- keys that pending jobs take, in one order for everyone, lest two such calls deadlock
+  FOR v_wish IN
+    SELECT NULL::uuid AS id, f.*, NULL AS outcome, NULL AS error_message
+    FROM jsonb_to_recordset(p_settlements) AS s (id uuid, lease_token bigint, outcome text, follow_ups jsonb)
+    JOIN unnest(v_held, v_tokens) AS h (id, lease_token) ON h.id = s.id AND h.lease_token = s.lease_token
+    CROSS JOIN LATERAL jsonb_to_recordset(s.follow_ups) AS f (
+      dedupe_key text, job_type text, run_at timestamptz, payload jsonb, queue text, priority integer,
+      max_attempts integer, booking_id uuid
+    )
+    WHERE s.outcome = 'processed' AND jsonb_array_length(s.follow_ups) > 0
+    UNION ALL
+    SELECT j.id, j.dedupe_key, j.job_type, COALESCE(s.run_at, p_now + s.after), NULL, NULL, NULL, NULL, NULL,
+      s.outcome, s.error_message
+    FROM jsonb_to_recordset(p_settlements) AS s (
+      id uuid, lease_token bigint, outcome text, error_message text, run_at timestamptz, after interval
+    )
+    JOIN unnest(v_held, v_tokens) AS h (id, lease_token) ON h.id = s.id AND h.lease_token = s.lease_token
+    JOIN jobs j ON j.id = s.id
+    WHERE s.outcome NOT IN ('processed', 'skipped', 'permanent')
+    ORDER BY dedupe_key, job_type
+  LOOP
+    IF v_wish.id IS NULL THEN
+      PERFORM enqueue_job(
+        v_wish.job_type, COALESCE(v_wish.payload, '{}'), v_wish.run_at, v_wish.dedupe_key,
+        COALESCE(v_wish.queue, 'default'), COALESCE(v_wish.priority, 1), COALESCE(v_wish.max_attempts, 4),
+        v_wish.booking_id, p_now
+      );
+    ELSIF return_job(v_wish.id, v_wish.outcome, v_wish.error_message, v_wish.run_at, p_now) = 'cancelled' THEN
+      v_cancelled := v_cancelled || v_wish.id;
+    END IF;
+  END LOOP;
 
   RETURN QUERY
     SELECT
       s.id,
       s.lease_token,
-      CASE
-        WHEN h.id IS NULL THEN 'stale'
-        WHEN s.outcome IN ('processed', 'skipped', 'permanent') THEN 'ok'
-        ELSE return_job(s.id, s.outcome, s.error_message, COALESCE(s.run_at, p_now + s.after), p_now)
-      END
-    FROM jsonb_to_recordset(p_settlements) AS s (
-      id uuid, lease_token bigint, outcome text, error_message text, run_at timestamptz, after interval
-    )
+      CASE WHEN h.id IS NULL THEN 'stale' WHEN s.id = ANY (v_cancelled) THEN 'cancelled' ELSE 'ok' END
+    FROM jsonb_to_recordset(p_settlements) AS s (id uuid, lease_token bigint)
     LEFT JOIN unnest(v_held, v_tokens) AS h (id, lease_token) ON h.id = s.id AND h.lease_token = s.lease_token
     ORDER BY s.id;
 END
