@@ -32,7 +32,6 @@ HOUSEKEEPING = 1.5
 # If this process dies, its jobs are free again so long after its answer was due.
 LEASE_AFTER_ANSWER = 20.0
 CONCURRENCY = 10
-PAUSE = 0.05
 
 logger = structlog.get_logger(__name__)
 

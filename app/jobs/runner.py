@@ -167,20 +167,20 @@ class Runner:
 
     async def _outcome(self, queue: Queue, handler: Handler, job: Job) -> Settlement | None:
         seconds = min(handler.limit, self._ends_at - self._clock())
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds):
+            async with limit:
                 outcome = await handler.run(job)
-        except TimeoutError:
-            if seconds < handler.limit:
-                return Settlement("budget", "cut off by the end of the run")
-            outcome = Retry(f"no answer within {seconds:.1f} s")
-        except OUR_TROUBLE as error:
-            # nothing against the queue
-            return Settlement("failed", type(error).__name__)
         except Exception as error:  # noqa: BLE001 - one job's fault must not stop the others
+            if limit.expired() and seconds < handler.limit:
+                return Settlement("budget", "cut off by the end of the run")
             # the kind, not the words: those may hold what nobody should read
-            logger.warning("a job failed", job_type=job.job_type, job_id=str(job.id), error=type(error).__name__)
-            outcome = Retry(type(error).__name__)
+            told = f"no answer within {seconds:.1f} s" if limit.expired() else type(error).__name__
+            logger.warning("a job failed", job_type=job.job_type, job_id=str(job.id), error=told)
+            if isinstance(error, OUR_TROUBLE):
+                # nothing against the queue
+                return Settlement("failed", told)
+            outcome = Retry(told)
         queue.failures = queue.failures + 1 if isinstance(outcome, Retry) else 0
         return settlement_of(outcome)
 

@@ -72,11 +72,11 @@ class Worker:
             await self._forever(self._learn, until=self._ready)
             await self._forever(self._claim, until=self._stopping)
             await self._runner.stop(GRACE, UNWIND)
-            await self._drain()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        await self._drain()
         logger.info("worker stopped", instance_id=self.instance_id, **report_of(self._runner.tally))
 
     async def _forever(
@@ -88,8 +88,9 @@ class Worker:
                 await step()
                 pause = BACKOFF[0]
                 await asyncio.sleep(every * random.uniform(0.75, 1))  # noqa: S311 - no secret
-            except TROUBLE as error:
-                logger.warning("the database is away", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - the other loops depend on this one
+                told = "the database is away" if isinstance(error, TROUBLE) else "unexpected error"
+                logger.warning(told, error=type(error).__name__, step=step.__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, BACKOFF[1])
 

@@ -34,7 +34,7 @@ from tests.jobs.support import (
 )
 from tests.live import ROOT
 
-ROUNDS, VICTIMS, EFFECTS_A_ROUND, POSTS_A_ROUND = 15, 2, 30, 8
+ROUNDS, VICTIMS, EFFECTS_A_ROUND, POSTS_A_ROUND = 12, 2, 30, 8
 
 
 @pytest.fixture

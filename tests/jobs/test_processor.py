@@ -263,16 +263,17 @@ async def test_a_success_between_failures_leaves_its_queue_alone(database: Datab
 async def test_jobs_cut_off_by_the_end_of_a_run_say_nothing_against_their_queue(
     database: Database, conn: asyncpg.Connection
 ) -> None:
-    async def healthy_but_slow(_job: Job) -> Outcome:
-        await asyncio.sleep(0.4)
-        return Ok()
+    gate = Gate()
 
-    await enqueue_many(conn, 30)
+    async def slow_in_the_end(job: Job) -> Outcome:
+        return await gate(job) if job.payload["is_slow"] else Ok()
 
-    report = await run_for(database, 0.6, handler(healthy_but_slow, needs=0.1))
+    await enqueue_many(conn, 10, payload={"is_slow": False})
+    await enqueue_many(conn, 10, payload={"is_slow": True})
 
-    # the first ten got done, the second ten were cut off
-    assert (report.processed, report.budget_exhausted) == (10, True)
+    report = await run_for(database, 1.0, handler(slow_in_the_end, needs=0.1))
+
+    assert (report.processed, report.retried, report.budget_exhausted) == (10, 10, True)
     assert await queue_row(conn, "default") is None
 
 

@@ -362,14 +362,14 @@ async def test_leases_are_renewed_in_the_order_in_which_jobs_are_settled(
 async def test_a_worker_whose_connections_are_killed_again_and_again_loses_and_doubles_nothing(
     database: Database, settings: Settings, conn: asyncpg.Connection, tune: Tune
 ) -> None:
-    tune(POLL=0.05, HOUSEKEEPING=0.1, LEASE=1.0, RENEW=0.2)
+    tune(POLL=0.05, HOUSEKEEPING=0.1, LEASE=0.6, RENEW=0.1)
     tune(runner, BREAKER_FAILURES=1_000_000)
     await conn.execute(EFFECTS)
     await enqueue_many(conn, 150, "effect", p_max_attempts=100)
     await conn.execute("UPDATE jobs SET run_at = clock_timestamp() + seq * interval '5 ms'")
 
     async with at_work(database, settings, effects(database)):
-        for _ in range(8):
+        for _ in range(6):
             done = await conn.fetchval("SELECT count(*) FROM effects")
             await until(conn, f"(SELECT count(*) FROM effects) >= {min(done + 10, 150)}")
             await conn.fetch(TERMINATE.format(OURS.replace("count(*)", "pid")))
