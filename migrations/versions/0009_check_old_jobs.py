@@ -11,7 +11,7 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-CHECKS = ("jobs_queue_check", "jobs_priority_check", "jobs_attempt_check", "jobs_lease_check")
+CHECKS = ("jobs_queue_check", "jobs_times_check", "jobs_priority_check", "jobs_attempt_check", "jobs_lease_check")
 
 
 def upgrade() -> None:

@@ -10,8 +10,8 @@ SET search_path FROM CURRENT
 AS $$
 BEGIN
   RETURN (
-    -- an interval has an end, and nobody sleeps for longer
-    SELECT LEAST(min(d.run_at), p_now + interval '1 day') - p_now
+    -- nobody sleeps for longer than a day
+    SELECT CASE WHEN min(d.run_at) IS NOT NULL THEN LEAST(min(d.run_at), p_now + interval '1 day') - p_now END
     FROM (
       -- one probe of the index for each, however many jobs there are
       SELECT (

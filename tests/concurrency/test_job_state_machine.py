@@ -16,7 +16,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.databases import empty
 from tests.factories import ACTOR
-from tests.sql.jobs import LEASE, MINUTE, NOW, OUTCOMES, SECOND, claim, enqueue, extend, rescue, settle_all, settlement
+from tests.sql.jobs import (
+    LEASE,
+    MINUTE,
+    NOW,
+    OUTCOMES,
+    SECOND,
+    claim,
+    enqueue,
+    extend,
+    rescue,
+    settle_tokens,
+    settlement,
+)
 from tests.sql.support import TICK, call_json, refused
 
 INSTANCES = 3
@@ -157,10 +169,9 @@ class JobWorld:
         more = {"after": "1 minute", "follow_ups": [{"job_type": "next"}] * has_follow_up}
         jobs, attempts = await self.table(), await self.attempts()
         held = {lease: outcome for lease, outcome in batch.items() if is_held(jobs, lease)}
-        answers = await settle_all(self.conn, [settlement(as_record(e), o, **more) for e, o in batch.items()], self.now)
+        told = await settle_tokens(self.conn, [settlement(as_record(e), o, **more) for e, o in batch.items()], self.now)
 
-        told = Counter((job_id, answer != "stale") for job_id, answer in answers)
-        assert told == Counter((lease.job_id, lease in held) for lease in batch)
+        assert {lease: answer != "stale" for lease, answer in told.items()} == {lease: lease in held for lease in batch}
         assert await self.attempts() == attempts | {(lease.job_id, lease.token): held[lease] for lease in held}
         after = await self.table()
         changed = {job_id for job_id in jobs if after[job_id] != jobs[job_id]}

@@ -70,12 +70,21 @@ def settlement(job: asyncpg.Record, outcome: str, **more: Any) -> dict[str, Any]
     return {"id": str(job["id"]), "lease_token": job["lease_token"], "outcome": outcome} | more
 
 
+async def settle_tokens(
+    conn: asyncpg.Connection, settlements: list[dict[str, Any]], now: datetime = NOW
+) -> dict[tuple[UUID, int], str]:
+    """Each answer of one call of settle_jobs, by job and token."""
+    rows = await call(conn, "settle_jobs", p_settlements=json.dumps(settlements), p_now=now)
+    answers = {(row["job_id"], row["lease_token"]): row["answer"] for row in rows}
+    assert len(answers) == len(rows)
+    return answers
+
+
 async def settle_all(
     conn: asyncpg.Connection, settlements: list[dict[str, Any]], now: datetime = NOW
 ) -> list[tuple[UUID, str]]:
-    """Each answer of one call of settle_jobs, with its job."""
-    rows = await call(conn, "settle_jobs", p_settlements=json.dumps(settlements), p_now=now)
-    return [(row["job_id"], row["answer"]) for row in rows]
+    """The same where no job is named twice: each job's answer."""
+    return [(job_id, answer) for (job_id, _), answer in (await settle_tokens(conn, settlements, now)).items()]
 
 
 async def settle(

@@ -38,8 +38,8 @@ async def put(conn: asyncpg.Connection, max_running: int | None = None, stagger_
 
 
 async def pause(conn: asyncpg.Connection, pause_for: timedelta | None = None, **overrides: Any) -> Any:
-    arguments = {"p_queue": "default", "p_now": NOW} | overrides
-    return await call_json(conn, "pause_queue", p_actor=ACTOR, p_pause_for=pause_for, **arguments)
+    arguments = {"p_actor": ACTOR, "p_queue": "default", "p_now": NOW} | overrides
+    return await call_json(conn, "pause_queue", p_pause_for=pause_for, **arguments)
 
 
 async def resume(conn: asyncpg.Connection, queue: str = "default") -> Any:
@@ -124,6 +124,27 @@ async def test_a_pause_ends_by_itself_when_its_time_has_come(conn: asyncpg.Conne
     shown = await call_json(conn, "queue_json", p_queue="default", p_now=NOW + HOUR)
     assert (shown["paused"], shown["resume_at"], shown["pause_reason"]) == (False, None, None)
     assert len(await claim(conn, now=NOW + HOUR)) == 1
+
+
+SYSTEM: dict[str, Any] = {"p_actor": '{"type": "system", "id": "cron"}', "p_reason": "5 failures on end"}
+
+
+@pytest.mark.parametrize("pause_for", [None, DAY])
+async def test_a_pause_that_is_on_is_changed_by_people_alone(
+    conn: asyncpg.Connection, pause_for: timedelta | None
+) -> None:
+    asked = await pause(conn, pause_for, p_reason="the provider moves")
+
+    assert await pause(conn, MINUTE, p_now=NOW + SECOND, **SYSTEM) == asked
+    assert (await pause(conn, MINUTE, p_reason="it has moved"))["pause_reason"] == "it has moved"
+
+
+async def test_a_queue_whose_pause_is_over_is_paused_again_by_whoever_sees_it_fail(conn: asyncpg.Connection) -> None:
+    assert (await pause(conn, MINUTE, **SYSTEM))["paused"] is True
+
+    again = await pause(conn, MINUTE, p_now=NOW + MINUTE, **SYSTEM)
+
+    assert at(again["resume_at"]) == NOW + 2 * MINUTE
 
 
 async def test_a_pause_keeps_the_limits(conn: asyncpg.Connection) -> None:
@@ -237,6 +258,12 @@ async def test_how_long_until_the_next_job_of_some_queues_is_due(conn: asyncpg.C
     assert await due_in(conn, "default", "mails", "bills") == -7 * SECOND
     assert await due_in(conn, "checks") is None
     assert await due_in(conn) is None
+
+
+async def test_nobody_is_told_to_sleep_for_longer_than_a_day(conn: asyncpg.Connection) -> None:
+    await enqueue(conn, p_run_at=NOW + 1000 * DAY)
+
+    assert await due_in(conn, "default") == DAY
 
 
 async def test_a_paused_queue_is_not_waited_for_until_its_pause_is_over(conn: asyncpg.Connection) -> None:

@@ -166,6 +166,8 @@ POISON = {
     "no attempt left for what waits": ("jobs_attempt_check", "attempt = max_attempts"),
     "less than no attempt": ("jobs_attempt_check", "attempt = -1"),
     "a priority that nobody claims": ("jobs_priority_check", "priority = 4"),
+    "a time before all times": ("jobs_times_check", "run_at = '-infinity'"),
+    "a time after all times": ("jobs_times_check", "scheduled_at = 'infinity'"),
     "a queue that nobody claims from": ("jobs_queue_check", "queue = NULL"),
 }
 
