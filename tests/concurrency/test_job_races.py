@@ -599,8 +599,12 @@ async def test_everybody_at_the_same_few_jobs_at_once_is_never_ended_by_a_deadlo
     keys = [str(n) for n in range(12)]
 
     async def worker(rival: asyncpg.Connection, chance: random.Random) -> None:
-        jobs = await claim(rival, 5, now=NOW + HOUR)
-        await extend(rival, *chance.sample(jobs, len(jobs)), now=NOW + HOUR)
+        # each third time it dies with what it claimed
+        is_doomed = chance.randrange(3) == 0
+        jobs = await claim(rival, 5, now=NOW + HOUR, lease=SECOND if is_doomed else DAY)
+        if is_doomed:
+            return
+        await extend(rival, *chance.sample(jobs, len(jobs)), now=NOW + HOUR, lease=DAY)
         batch = [
             settlement(
                 job, chance.choice(list(OUTCOMES)), run_at=str(NOW), follow_ups=followed_by(*chance.sample(keys, 3))
@@ -638,7 +642,7 @@ async def test_everybody_at_the_same_few_jobs_at_once_is_never_ended_by_a_deadlo
         )
 
     # everything did happen
-    assert min(told[word] for word in ("ok", "stale", "cancelled", "rescued", "pending", "processing")) > 0, told
+    assert min(told[word] for word in ("ok", "cancelled", "rescued", "pending")) > 0, told
     twice = """SELECT count(*) FROM (
       SELECT FROM jobs WHERE status = 'pending' GROUP BY job_type, dedupe_key HAVING count(*) > 1
     ) t"""
