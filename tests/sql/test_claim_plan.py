@@ -23,7 +23,7 @@ HELD = """
 """
 SETTLE = "SELECT settle_jobs($1, '2030-06-03T09:00Z')"
 # an index of many rows is a page deeper: for each look at one, and for each index of each of ten jobs that change
-SLACK = dict.fromkeys(STATEMENTS, 20) | {"claim ten": 100, "settle ten": 150}
+SLACK = dict.fromkeys(STATEMENTS, 20) | {"claim ten": 100, "settle ten": 300}
 # and whoever looks for lost jobs passes by some hundred that ran a moment ago, until they are swept away
 SLACK["rescue nothing"] = 200
 CLAIMED_BEFORE = 15_000
