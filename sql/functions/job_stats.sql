@@ -7,14 +7,16 @@ LANGUAGE plpgsql
 STABLE
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+  v_due record := due_jobs(p_now);
 BEGIN
   RETURN json_build_object(
     'counts', (
       SELECT COALESCE(json_agg(c ORDER BY c.job_type, c.status), '[]')
       FROM (SELECT j.job_type, j.status, count(*) AS count FROM jobs j GROUP BY j.job_type, j.status) c
     ),
-    'due', (SELECT d.remaining_due FROM due_jobs(p_now) d),
-    'oldest_due_age_ms', (SELECT d.oldest_due_age_ms FROM due_jobs(p_now) d),
+    'due', v_due.remaining_due,
+    'oldest_due_age_ms', v_due.oldest_due_age_ms,
     'stuck', (SELECT count(*) FROM jobs j WHERE j.status = 'processing' AND j.leased_until < p_now),
     'lateness_ms', (
       SELECT json_build_object('p50', l.p[1]::bigint, 'p95', l.p[2]::bigint, 'p99', l.p[3]::bigint, 'jobs', l.jobs)

@@ -21,10 +21,7 @@ BEGIN
       ) AS run_at
       FROM unnest(p_queues) AS q (name)
       CROSS JOIN generate_series(0, 3) AS p (priority)
-      WHERE NOT EXISTS (
-        SELECT FROM job_queues x
-        WHERE x.name = q.name AND x.paused_at IS NOT NULL AND COALESCE(x.resume_at > p_now, true)
-      )
+      WHERE NOT EXISTS (SELECT FROM job_queues x WHERE x.name = q.name AND queue_is_paused(x, p_now))
       UNION ALL
       SELECT (
         SELECT min(j.run_at) FROM jobs j WHERE j.job_type = t.job_type AND j.queue IS NULL AND j.status = 'pending'

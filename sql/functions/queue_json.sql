@@ -11,7 +11,7 @@ DECLARE
   v_is_paused boolean;
 BEGIN
   SELECT * INTO v_queue FROM job_queues q WHERE q.name = p_queue;
-  v_is_paused := v_queue.paused_at IS NOT NULL AND COALESCE(v_queue.resume_at > p_now, true);
+  v_is_paused := queue_is_paused(v_queue, p_now);
   RETURN json_build_object(
     'name', p_queue,
     'max_running', v_queue.max_running,

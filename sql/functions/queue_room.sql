@@ -10,7 +10,7 @@ DECLARE
   v_queue job_queues;
 BEGIN
   SELECT * INTO v_queue FROM job_queues q WHERE q.name = p_queue;
-  IF v_queue.paused_at IS NOT NULL AND COALESCE(v_queue.resume_at > p_now, true) THEN
+  IF queue_is_paused(v_queue, p_now) THEN
     RETURN 0;
   END IF;
   IF v_queue.max_running IS NULL THEN

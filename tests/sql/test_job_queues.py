@@ -57,6 +57,24 @@ async def due_in(conn: asyncpg.Connection, *queues: str, **overrides: Any) -> ti
     return found
 
 
+@pytest.mark.parametrize(
+    ("paused_at", "resume_at", "is_paused"),
+    [
+        (None, None, False),
+        (NOW - HOUR, None, True),
+        (NOW - HOUR, NOW + TICK, True),
+        (NOW - HOUR, NOW, False),
+    ],
+)
+async def test_queue_is_paused_until_its_time_has_come(
+    conn: asyncpg.Connection, paused_at: Any, resume_at: Any, is_paused: bool
+) -> None:
+    pauses = "INSERT INTO job_queues (name, paused_at, resume_at) VALUES ('default', $1, $2)"
+    await conn.execute(pauses, paused_at, resume_at)
+    found = await conn.fetchval("SELECT queue_is_paused(q, $1) FROM job_queues q", NOW)
+    assert found is is_paused
+
+
 async def test_a_queue_that_nobody_has_set_has_no_limits(conn: asyncpg.Connection) -> None:
     queue = await call_json(conn, "queue_json", p_queue="mails", p_now=NOW)
 
