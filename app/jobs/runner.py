@@ -126,12 +126,12 @@ class Runner:
         return claimed
 
     def _room(self, queue: Queue) -> int:
+        if queue.is_closed:
+            return 0
         free = self.room
         if len(self._queues) > 1:
             # a queue whose jobs hang leaves the others half of the room
             free = min(free, math.ceil(self._concurrency / 2) - queue.running)
-        if queue.is_closed:
-            return 0
         time_left = self._ends_at - queue.needs - max(self._clock(), queue.next_start)
         if time_left <= 0:
             return 0
@@ -241,11 +241,7 @@ class Runner:
 
     async def something_finished(self, seconds: float) -> None:
         """Wait until a job has ended, or so many seconds."""
-        try:
-            async with asyncio.timeout(max(seconds, 0)):
-                await self.finished.wait()
-        except TimeoutError:
-            return
+        await happens(self.finished, seconds)
 
     async def stop(self, grace: float, patience: float) -> None:
         """Give back what has not begun; let the rest go on for `grace` seconds, then cancel it, and wait so many more.
@@ -264,6 +260,15 @@ class Runner:
         tasks = [held.task for held in self.held.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
+
+
+async def happens(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, but no longer than so many seconds."""
+    try:
+        async with asyncio.timeout(max(seconds, 0)):
+            await event.wait()
+    except TimeoutError:
+        return
 
 
 def report_of(tally: Counter[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from app.handlers import Handler
 from app.jobs import queries
 from app.jobs.housekeeping import JOB_TYPES, keep_house, retention_of
 from app.jobs.listener import listen
-from app.jobs.runner import Runner, report_of
+from app.jobs.runner import Runner, happens, report_of
 from app.security import Actor
 from app.settings import Settings
 
@@ -110,14 +110,7 @@ class Worker:
             due_in = await queries.next_job_due_in(self._db, self._runner.queues)
             if due_in is not None:
                 wait = min(wait, due_in if due_in > 0 else NOT_TO_BE_HAD)
-        await self._woken(wait)
-
-    async def _woken(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._awake.wait()
-        except TimeoutError:
-            return
+        await happens(self._awake, wait)
 
     async def _settle(self) -> None:
         await self._runner.finished.wait()
