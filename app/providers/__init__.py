@@ -1,0 +1,1 @@
+"""Providers outside: what booking there takes, and the adapters that can."""
