@@ -213,7 +213,6 @@ jobs = sa.Table(
     ),
     sa.Index("jobs_running_idx", "queue", "id", postgresql_where=sa.text("status = 'processing'")),
     sa.Index("jobs_processed_at_idx", "processed_at", postgresql_where=sa.text("processed_at IS NOT NULL")),
-    sa.Index("jobs_created_at_id_idx", "created_at", "id"),
 )
 
 job_attempts = sa.Table(

@@ -23,6 +23,8 @@ from app.security import Actor
 BREAKER_FAILURES = 5
 BREAKER_SECONDS = 60
 SETTLE_BATCH = 500
+# while a claim is under way, what came of the one before is run
+CLAIM_BATCH = 200
 # Nobody here knows the job: a newer version will, or an older one.
 UNKNOWN_SECONDS = 60.0
 # What a handler raises when our own database is away, and what a settlement raises that no database would take.
@@ -117,7 +119,7 @@ class Runner:
         """Claim as many jobs as there is room for, and start them in that order; answers how many."""
         claimed = 0
         for queue in self._queues.values():
-            if (room := self._room(queue)) > 0:
+            if (room := min(self._room(queue), CLAIM_BATCH)) > 0:
                 jobs = await queries.claim_jobs(self._db, self._instance_id, queue.name, room, self._lease())
                 for job in jobs:
                     self._start(queue, job)

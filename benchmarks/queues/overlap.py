@@ -28,7 +28,6 @@ COUNT_SETTLED_ONCE = """
 SELECT count(*)
 FROM jobs j
 WHERE j.job_type = 'send' AND j.status = 'processed' AND j.lease_token = 1
-  AND 1 = (SELECT count(*) FROM job_attempts a WHERE a.job_id = j.id AND a.outcome = 'processed')
 """
 
 

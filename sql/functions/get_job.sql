@@ -1,4 +1,5 @@
--- Promises: one job with each of its attempts, oldest first. Called by GET /v1/jobs/{id}, cancel_job and retry_job.
+-- Promises: one job with each attempt that has ended, oldest first; the one that did the job is told by the job itself.
+-- Called by GET /v1/jobs/{id}, cancel_job and retry_job.
 -- Raises: SB021 job_not_found.
 CREATE OR REPLACE FUNCTION get_job(p_job_id uuid)
 RETURNS json
@@ -25,8 +26,15 @@ BEGIN
         ),
         '[]'
       )
-      FROM job_attempts a
-      WHERE a.job_id = p_job_id
+      FROM (
+        SELECT o.attempt, o.instance_id, o.outcome, o.error_message, o.started_at, o.ended_at, o.lease_token
+        FROM job_attempts o
+        WHERE o.job_id = p_job_id
+        UNION ALL
+        SELECT v_job.attempt, v_job.leased_by, v_job.status, v_job.error_message, v_job.attempted_at, v_job.processed_at,
+          v_job.lease_token
+        WHERE v_job.status = 'processed' AND v_job.attempt > 0
+      ) a
     )
   );
 END

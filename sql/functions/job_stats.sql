@@ -8,8 +8,9 @@ STABLE
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  v_due record := due_jobs(p_now);
+  v_due record;
 BEGIN
+  SELECT * INTO v_due FROM due_jobs(p_now);
   RETURN json_build_object(
     'counts', (
       SELECT COALESCE(json_agg(c ORDER BY c.job_type, c.status), '[]')

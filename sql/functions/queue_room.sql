@@ -17,8 +17,9 @@ BEGIN
     RETURN NULL;
   END IF;
 
-  PERFORM FROM job_queues q WHERE q.name = p_queue FOR NO KEY UPDATE SKIP LOCKED;
-  IF NOT FOUND THEN
+  -- as it is by now
+  SELECT * INTO v_queue FROM job_queues q WHERE q.name = p_queue FOR NO KEY UPDATE SKIP LOCKED;
+  IF NOT FOUND OR queue_is_paused(v_queue, p_now) THEN
     RETURN 0;
   END IF;
   RETURN v_queue.max_running - (SELECT count(*) FROM jobs j WHERE j.queue = p_queue AND j.status = 'processing');

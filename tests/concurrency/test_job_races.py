@@ -17,6 +17,7 @@ from tests.concurrency.turns import in_turn
 from tests.conftest import Connect
 from tests.factories import ACTOR, Factory, change_booking
 from tests.sql.jobs import (
+    ATTEMPTS,
     DAY,
     EXPIRED,
     HOUR,
@@ -244,7 +245,7 @@ async def test_a_thousand_jobs_that_are_settled_and_rescued_at_once_end_or_come_
     assert (told["ok"], told["stale"]) == (1000 - told["rescued"], told["rescued"])
     assert min(told["ok"], told["rescued"]) > 0
     rows = await conn.fetch(
-        """SELECT j.status, a.outcome, count(*) AS jobs FROM jobs j JOIN job_attempts a ON a.job_id = j.id
+        f"""SELECT j.status, a.outcome, count(*) AS jobs FROM jobs j JOIN {ATTEMPTS} a ON a.job_id = j.id
         GROUP BY j.status, a.outcome ORDER BY j.status DESC"""
     )
     assert [tuple(row) for row in rows] == [
@@ -648,10 +649,10 @@ async def test_everybody_at_the_same_few_jobs_at_once_is_never_ended_by_a_deadlo
     ) t"""
     assert await conn.fetchval(twice) == 0
     # each token that was given is on record once, or is held
-    unaccounted = """SELECT count(*)
+    unaccounted = f"""SELECT count(*)
     FROM jobs j
     WHERE j.lease_token - (j.status = 'processing')::integer
-      <> (SELECT count(*) FROM job_attempts a WHERE a.job_id = j.id)
+      <> (SELECT count(*) FROM {ATTEMPTS} a WHERE a.job_id = j.id)
     """
     assert await conn.fetchval(unaccounted) == 0
 

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.databases import empty
 from tests.factories import ACTOR
 from tests.sql.jobs import (
+    ATTEMPTS,
     LEASE,
     MINUTE,
     NOW,
@@ -117,7 +118,7 @@ class JobWorld:
         return {row["id"]: dict(row) for row in await self.conn.fetch("SELECT * FROM jobs ORDER BY seq")}
 
     async def attempts(self) -> dict[tuple[UUID, int], str]:
-        rows = await self.conn.fetch("SELECT job_id, lease_token, outcome FROM job_attempts")
+        rows = await self.conn.fetch(f"SELECT job_id, lease_token, outcome FROM {ATTEMPTS} a")
         return {(row["job_id"], row["lease_token"]): row["outcome"] for row in rows}
 
     async def enqueue(self, ask: Ask) -> None:

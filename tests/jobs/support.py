@@ -18,6 +18,7 @@ from app.database import Database
 from app.handlers import Handler, Job, Ok, Outcome, Retry, Settled
 from app.jobs.runner import Runner
 from app.security import Actor
+from tests.sql.jobs import ATTEMPTS
 from tests.sql.support import call_value
 
 ACTOR = Actor("system", "test")
@@ -63,7 +64,7 @@ async def statuses(conn: asyncpg.Connection, job_type: str = "work") -> dict[str
 
 async def attempts_of(conn: asyncpg.Connection, job_id: UUID) -> list[str]:
     """What came of each attempt at a job, oldest first."""
-    query = "SELECT outcome FROM job_attempts WHERE job_id = $1 ORDER BY lease_token"
+    query = f"SELECT outcome FROM {ATTEMPTS} a WHERE job_id = $1 ORDER BY lease_token"
     return [row["outcome"] for row in await conn.fetch(query, job_id)]
 
 

@@ -118,6 +118,15 @@ async def rescue(conn: asyncpg.Connection, limit: int = 50, *, now: datetime = E
     return int(await call_value(conn, "rescue_jobs", p_limit=limit, p_now=now))
 
 
+# every attempt that has ended: one that did the job stands on the job itself
+ATTEMPTS = """(
+  SELECT job_id, lease_token, attempt, instance_id, outcome, error_message, started_at, ended_at FROM job_attempts
+  UNION ALL
+  SELECT id, lease_token, attempt, leased_by, 'processed', error_message, attempted_at, processed_at
+  FROM jobs WHERE status = 'processed' AND attempt > 0
+)"""
+
+
 async def job_row(conn: asyncpg.Connection, job_id: UUID) -> dict[str, Any]:
     """A job as it is stored."""
     (row,) = await conn.fetch("SELECT * FROM jobs WHERE id = $1", job_id)
@@ -132,7 +141,7 @@ async def job_status(conn: asyncpg.Connection, job_id: UUID) -> str:
 async def attempts_of(conn: asyncpg.Connection, job_id: UUID) -> list[tuple[int, int, str]]:
     """The record of a job's attempts: token, attempt and outcome, oldest first."""
     rows = await conn.fetch(
-        "SELECT lease_token, attempt, outcome FROM job_attempts WHERE job_id = $1 ORDER BY lease_token", job_id
+        f"SELECT lease_token, attempt, outcome FROM {ATTEMPTS} a WHERE job_id = $1 ORDER BY lease_token", job_id
     )
     return [(row["lease_token"], row["attempt"], row["outcome"]) for row in rows]
 

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tests.sql.jobs import (
+    ATTEMPTS,
     EXPIRED,
     HOUR,
     LEASE,
@@ -58,7 +59,7 @@ async def test_each_attempt_is_on_record_once_with_who_made_it_and_when(conn: as
     job = await leased(conn)
     await settle(conn, job, outcome, now=DONE, error_message="so it went")
 
-    (row,) = await conn.fetch("SELECT * FROM job_attempts")
+    (row,) = await conn.fetch(f"SELECT * FROM {ATTEMPTS} a")
 
     assert tuple(row) == (job["id"], 1, 1, "one", outcome, "so it went", NOW, DONE)
 
@@ -78,7 +79,7 @@ async def test_no_error_is_longer_than_two_thousand_characters(conn: asyncpg.Con
     await settle(conn, job, outcome, error_message="e" * 100_000)
 
     assert (await job_row(conn, job["id"]))["error_message"] == "e" * 2000
-    assert await conn.fetchval("SELECT error_message FROM job_attempts") == "e" * 2000
+    assert await conn.fetchval(f"SELECT error_message FROM {ATTEMPTS} a") == "e" * 2000
 
 
 @pytest.mark.parametrize("outcome", COUNTED)
