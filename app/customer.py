@@ -1,4 +1,4 @@
-"""Who a booking is for: the customer that the request names, or the one whose token it carries."""
+"""Whom a request is for: the customer that it names, or the one whose token it carries."""
 
 from app.errors import Problem
 from app.schemas import CustomerInput
@@ -18,3 +18,17 @@ def customer_of(actor: Actor, given: CustomerInput | None) -> dict[str, str]:
         error = {"field": "body.customer", "message": "Field required"}
         raise Problem("validation", "body.customer: Field required", {"errors": [error]})
     return customer
+
+
+def customer_ref_of(actor: Actor, given: str | None, field: str) -> str:
+    """The `ref` of the customer, which the request may name in `field`.
+
+    Raises Problem `validation` when there is none, and `forbidden` when a customer's token names another.
+    """
+    ref = given or actor.customer_ref
+    if ref is None:
+        error = {"field": field, "message": "Field required"}
+        raise Problem("validation", f"{field}: Field required", {"errors": [error]})
+    if actor.customer_ref not in (None, ref):
+        raise Problem("forbidden", "A customer's token acts for that customer alone.")
+    return ref

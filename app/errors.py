@@ -48,6 +48,8 @@ CODES: dict[str, ErrorCode] = {
     "schedule_not_found": ErrorCode(404, "The resource has no schedule."),
     "waitlist_entry_not_found": ErrorCode(404, "There is no such place in a waitlist."),
     "job_not_found": ErrorCode(404, "There is no such job."),
+    "provider_not_found": ErrorCode(404, "There is no such provider."),
+    "credentials_not_found": ErrorCode(404, "The customer has no credentials at this provider."),
     "lease_lost": ErrorCode(409, "Somebody else has the job by now."),
     "version_conflict": ErrorCode(412, "It changed since you read it: read it again."),
     "invalid_transition": ErrorCode(409, "The booking's status does not allow this step."),
@@ -73,6 +75,7 @@ CODES: dict[str, ErrorCode] = {
     ),
     "jobs_overdue": ErrorCode(503, "What is due is not being done: does anything call /cron/process-jobs?"),
     "not_configured": ErrorCode(503, "The server lacks a setting for this call."),
+    "encryption_unavailable": ErrorCode(503, "The server has no keys to encrypt credentials with."),
     "internal": ErrorCode(500, "Something went wrong on our side."),
 }
 
@@ -99,6 +102,8 @@ SQLSTATES: dict[str, str] = {
     "SB019": "waitlist_entry_not_found",
     "SB020": "lease_lost",
     "SB021": "job_not_found",
+    "SB022": "provider_not_found",
+    "SB023": "credentials_not_found",
     # Postgres's own: values that pass our schemas and that it still cannot store
     "22P02": "validation",
     "22P05": "validation",

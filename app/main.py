@@ -13,6 +13,7 @@ from app.audit import routes as audit
 from app.body_limit import BodyLimit
 from app.bookings import routes as bookings
 from app.calendars import routes as calendars
+from app.credentials import routes as credentials
 from app.database import open_database
 from app.errors import LastResort, install_error_handlers
 from app.groups import routes as groups
@@ -24,6 +25,7 @@ from app.jobs.worker import working
 from app.log import configure_logging
 from app.openapi import describe, include
 from app.payments import routes as payments
+from app.providers import routes as providers
 from app.request_id import RequestId
 from app.resources import routes as resources
 from app.schedules import routes as schedules
@@ -86,6 +88,8 @@ def create_app(settings: Settings, handlers: Sequence[Handler] = HANDLERS) -> Fa
         waitlist,
         payments,
         calendars,
+        providers,
+        credentials,
         audit,
         invariants,
         jobs,

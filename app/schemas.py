@@ -84,6 +84,10 @@ Override = Annotated[
 # strict: a body says a number as a number
 Units = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 Capacity = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Days = Annotated[int, Field(strict=True, ge=0, le=400)]
+Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["09:00"])]
+MaxRunning = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+StaggerMs = Annotated[int, Field(strict=True, ge=0, le=60_000)]
 Status = Literal["pending", "confirmed", "completed", "cancelled", "failed", "expired", "no_show"]
 PaymentMethod = Literal["pay_on_arrival", "pay_now"]
 PaymentStatus = Literal["pending", "paid", "failed", "refunded"]

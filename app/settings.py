@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.encryption import EncryptionKeys
+
 MIN_SECRET_LENGTH = 16
 # RFC 7518, section 3.2: a key for HS256 is as long as what it makes.
 MIN_JWT_SECRET_LENGTH = 32
@@ -50,6 +52,11 @@ def _plain_identifier(name: str) -> str:
     return name
 
 
+def _usable_keys(secret: SecretStr) -> SecretStr:
+    EncryptionKeys(secret.get_secret_value())
+    return secret
+
+
 def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
@@ -73,6 +80,7 @@ class Settings(BaseSettings):
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
     stripe_webhook_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_SECRET_LENGTH))] | None = None
+    encryption_keys: Annotated[SecretStr, AfterValidator(_usable_keys)] | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     worker: bool = False
     jobs_overdue_seconds: Annotated[int, Field(ge=1)] = 180
@@ -86,6 +94,11 @@ class Settings(BaseSettings):
     def takes_customer_tokens(self) -> bool:
         """Whether any customer token can be verified."""
         return self.jwt_secret is not None or self.jwks_url is not None
+
+    @property
+    def keys_of_credentials(self) -> EncryptionKeys | None:
+        """The keys that encrypt customers' credentials; None where there are none."""
+        return EncryptionKeys(self.encryption_keys.get_secret_value()) if self.encryption_keys else None
 
     @property
     def dsn(self) -> str:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from app.schemas import Input, Name, Page
+from app.schemas import Input, MaxRunning, Name, Page, StaggerMs
 
 JobStatus = Literal["pending", "processing", "processed", "skipped", "cancelled", "discarded"]
 
@@ -100,12 +100,10 @@ class JobPage(Page):
 class QueueLimits(Input):
     """How much of a queue may run at once, and how far apart its jobs start."""
 
-    max_running: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = Field(
+    max_running: MaxRunning | None = Field(
         None, description="The most jobs that may run at once, over all runs and workers."
     )
-    stagger_ms: Annotated[int, Field(strict=True, ge=0, le=60_000)] = Field(
-        0, description="The least time between two starts within one run or worker."
-    )
+    stagger_ms: StaggerMs = Field(0, description="The least time between two starts within one run or worker.")
 
 
 class QueuePause(Input):

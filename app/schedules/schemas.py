@@ -6,13 +6,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
-from app.schemas import Capacity, Input
+from app.schemas import Capacity, Clock, Days, Input
 
-Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["09:00"])]
 Closing = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$", examples=["18:00"])]
 Minutes = Annotated[int, Field(strict=True, ge=0, le=525_600)]
 ShortMinutes = Annotated[int, Field(strict=True, ge=1, le=10_080)]
-Days = Annotated[int, Field(strict=True, ge=0, le=400)]
 
 
 class Hours(Input):

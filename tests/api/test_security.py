@@ -42,6 +42,9 @@ ADMIN = {
     "put_queue",
     "pause_queue",
     "resume_queue",
+    "put_provider",
+    "list_providers",
+    "get_provider",
 }
 FRONTEND = {"booking_history", "record_payment"}
 CUSTOMER = {
@@ -58,6 +61,9 @@ CUSTOMER = {
     "accept_offer",
     "leave_waitlist",
     "customer_calendar",
+    "put_credentials",
+    "list_credentials",
+    "delete_credentials",
 }
 CRON = {"process_jobs", "process_jobs_by_get", "metrics"}
 PUBLIC = {

@@ -13,6 +13,7 @@ WRITES = [operation for operation in OPERATIONS if operation.method != "get" and
 SIGNED = {"take_stripe_event"}
 # Neither a success with a body nor a problem.
 UNCHANGED = "304"
+NOTHING_TO_SAY = {"delete_credentials"}
 MEDIA_TYPES = {"resource_calendar": "text/calendar", "customer_calendar": "text/calendar", "metrics": "text/plain"}
 
 # Clients are generated with these names: add to them, never rename.
@@ -63,6 +64,12 @@ PUBLISHED = {
     "put_queue": "put /v1/job-queues/{name}",
     "pause_queue": "post /v1/job-queues/{name}/pause",
     "resume_queue": "post /v1/job-queues/{name}/resume",
+    "put_provider": "put /v1/providers/{name}",
+    "list_providers": "get /v1/providers",
+    "get_provider": "get /v1/providers/{name}",
+    "put_credentials": "put /v1/credentials/{provider}",
+    "list_credentials": "get /v1/credentials",
+    "delete_credentials": "delete /v1/credentials/{provider}",
 }
 
 
@@ -124,6 +131,9 @@ def test_every_example_of_an_error_carries_the_status_it_stands_under(operation:
 def test_every_success_has_a_schema(operation: Operation) -> None:
     (success,) = (r for status, r in operation.spec["responses"].items() if status.startswith("2"))
 
+    if name_of(operation) in NOTHING_TO_SAY:
+        assert "content" not in success
+        return
     media_type = MEDIA_TYPES.get(name_of(operation), "application/json")
     assert list(success["content"]) == [media_type]
     assert ("$ref" in success["content"][media_type]["schema"]) is (media_type == "application/json")

@@ -1,0 +1,25 @@
+"""Credentials in and out of their encryption, which is bound to one customer at one provider."""
+
+import json
+from collections.abc import Mapping
+
+from app.encryption import EncryptionKeys, Sealed
+from app.providers.adapter import Credentials
+
+# a ciphertext of another kind never passes for credentials
+KIND = "credentials"
+
+
+def seal(keys: EncryptionKeys, provider: str, customer_ref: str, fields: Mapping[str, str]) -> Sealed:
+    """The fields, encrypted for this customer at this provider."""
+    return keys.encrypt(json.dumps(dict(fields)).encode(), KIND, provider, customer_ref)
+
+
+def unseal(keys: EncryptionKeys, provider: str, customer_ref: str, sealed: Sealed) -> Credentials:
+    """The credentials that this customer stored for this provider. Raises MissingKeyError, AlteredError."""
+    return Credentials(json.loads(keys.decrypt(sealed, KIND, provider, customer_ref)))
+
+
+def reseal(keys: EncryptionKeys, provider: str, customer_ref: str, sealed: Sealed) -> Sealed:
+    """The same credentials under the first key. Raises MissingKeyError, AlteredError."""
+    return keys.encrypt(keys.decrypt(sealed, KIND, provider, customer_ref), KIND, provider, customer_ref)
