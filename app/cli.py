@@ -23,7 +23,9 @@ from app import doctor as diagnosis
 from app import embedded
 from app.api_keys import create_api_key, list_api_keys, revoke_api_key
 from app.bookings.importing import import_bookings, read_rows
+from app.credentials.rotation import rotate
 from app.database import Database, open_database
+from app.encryption import new_encryption_key
 from app.errors import Problem
 from app.jobs.board import tables_of
 from app.jobs.housekeeping import retention_of
@@ -44,7 +46,7 @@ OPERATOR = Actor("admin", f"cli:{os.environ.get('USER', 'unknown')}")
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A headless booking backend."
 )
-keys = typer.Typer(no_args_is_help=True, help="API keys.")
+keys = typer.Typer(no_args_is_help=True, help="API keys, and the keys that encrypt credentials.")
 imports = typer.Typer(no_args_is_help=True, help="Carry over what you have.")
 app.add_typer(keys, name="keys")
 app.add_typer(imports, name="import")
@@ -195,6 +197,26 @@ def keys_revoke(prefix: Annotated[str, typer.Argument(help="The key's beginning,
     revoked = with_database(lambda database: revoke_api_key(database, OPERATOR, prefix.rstrip("…")))
     if not revoked:
         notes.print(f"no live key begins with {prefix}")
+        raise typer.Exit(1)
+
+
+@keys.command("new-encryption")
+def keys_new_encryption() -> None:
+    """Print a fresh key for ENCRYPTION_KEYS, alone, on standard output. Nothing keeps it."""
+    typer.echo(new_encryption_key())
+
+
+@keys.command("rotate")
+def keys_rotate() -> None:
+    """Put all stored credentials under the first of ENCRYPTION_KEYS, while they are used. Safe to kill, and to repeat."""
+    encryption_keys = Settings().keys_of_credentials
+    if encryption_keys is None:
+        notes.print("ENCRYPTION_KEYS is not set")
+        raise typer.Exit(1)
+    rotated, left = with_database(lambda database: rotate(database, OPERATOR, encryption_keys))
+    typer.echo(f"{rotated} credentials are under the key {encryption_keys.ids[0]} now, {left} are under another still")
+    if left:
+        notes.print("whoever stored them has old settings, or their key is not in ENCRYPTION_KEYS: see holdfast doctor")
         raise typer.Exit(1)
 
 

@@ -5,6 +5,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
+from app.credentials.queries import credentials_by_key
 from app.database import Database, open_database
 from app.jobs.queries import jobs_heartbeat
 from app.migrate import head_revision
@@ -18,7 +19,7 @@ async def examine(settings: Settings, *, embedded_server: bool) -> bool:
     console.print(_settings_table(settings, embedded_server=embedded_server))
     try:
         async with open_database(settings) as database:
-            problems = await _database_problems(database, settings.jobs_overdue_seconds * 1000)
+            problems = await _database_problems(database, settings)
     except (OSError, asyncpg.PostgresError) as error:
         problems = [f"the database cannot be reached: {type(error).__name__}"]
     if settings.cron_secret is None:
@@ -57,17 +58,31 @@ def _token_problems(settings: Settings) -> list[str]:
     return []
 
 
-async def _database_problems(database: Database, overdue_ms: int) -> list[str]:
+async def _database_problems(database: Database, settings: Settings) -> list[str]:
     revision = await database.revision()
     if revision is None:
         return ["the database is not migrated: run `holdfast migrate`"]
-    problems = []
     if revision != head_revision():
-        problems.append(f"the database is at migration {revision}, this version wants {head_revision()}")
+        # what this version would ask next may not be there
+        return [f"the database is at migration {revision}, this version wants {head_revision()}"]
+    problems = await _credentials_problems(database, settings)
     heartbeat = await jobs_heartbeat(database)
-    if heartbeat["oldest_due_age_ms"] > overdue_ms:
+    if heartbeat["oldest_due_age_ms"] > settings.jobs_overdue_seconds * 1000:
         minutes = heartbeat["oldest_due_age_ms"] // 60_000
         problems.append(
             f"{heartbeat['due']} jobs are due, the oldest for {minutes} min: does anything call /cron/process-jobs?"
         )
     return problems
+
+
+async def _credentials_problems(database: Database, settings: Settings) -> list[str]:
+    keys = settings.keys_of_credentials
+    known = keys.ids if keys else []
+    by_key = await credentials_by_key(database)
+    for key_id in known:
+        console.print(f"  {by_key.get(key_id, 0)} credentials are under the key {key_id}")
+    return [
+        f"{count} credentials are under the key {key_id}, which ENCRYPTION_KEYS does not have: nobody can use them"
+        for key_id, count in by_key.items()
+        if key_id not in known
+    ]
