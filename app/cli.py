@@ -208,7 +208,7 @@ def keys_new_encryption() -> None:
 
 @keys.command("rotate")
 def keys_rotate() -> None:
-    """Put all stored credentials under the first of ENCRYPTION_KEYS, while they are used. Safe to kill, and to repeat."""
+    """Put all credentials under the first of ENCRYPTION_KEYS, while they are used. Safe to kill, and to repeat."""
     encryption_keys = Settings().keys_of_credentials
     if encryption_keys is None:
         notes.print("ENCRYPTION_KEYS is not set")

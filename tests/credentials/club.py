@@ -106,7 +106,7 @@ class ClubAdapter:
 
 
 def offer_adapters(folder: Path) -> Path:
-    """An installed package, as far as Python can tell, that offers the adapter `club`; returns what goes on sys.path."""
+    """An installed package, for all Python can tell, that offers the adapter `club`; answers what goes on sys.path."""
     package = folder / "club_adapter-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: club-adapter\nVersion: 1.0\n")

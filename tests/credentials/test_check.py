@@ -102,8 +102,12 @@ async def test_newer_credentials_win_over_the_check_of_older_ones(
     await put_club(conn, site)
     await store(conn, password="guessed")
     job, loop = await claim(conn), asyncio.get_running_loop()
-    # as the provider looks at the old ones, the new ones come
-    site.before_answering = lambda: asyncio.run_coroutine_threadsafe(store(conn), loop).result(20) and None
+
+    def store_newer() -> None:
+        asyncio.run_coroutine_threadsafe(store(conn), loop).result(20)
+
+    # while the provider looks at the old ones
+    site.before_answering = store_newer
 
     assert await run(database, settings, job) == Skip("newer credentials are stored")
 

@@ -79,7 +79,7 @@ async def test_an_adapter_that_is_not_installed_is_named(admin: httpx2.AsyncClie
 async def test_a_rule_out_of_its_bounds_is_refused_by_name(
     admin: httpx2.AsyncClient, conn: asyncpg.Connection, field: str, value: object
 ) -> None:
-    problem = assert_problem(await put(admin, **{field: value}), 422, "validation")
+    problem = assert_problem(await admin.put(PATH, json=CLUB | {field: value}), 422, "validation")
 
     assert [error["field"] for error in problem["errors"]] == [f"body.{field}"]
     assert await one(conn, "SELECT (SELECT count(*) FROM providers), (SELECT count(*) FROM job_queues)") == (0, 0)

@@ -7,6 +7,7 @@ from uuid import uuid4
 import asyncpg
 
 from migrations.freeze import history
+from tests.credentials.support import put_provider, store
 from tests.factories import ACTOR, HOUR, SYSTEM, TOMORROW, Factory
 from tests.migrations.support import connected, contents_at, definitions_at, down, up
 from tests.sql.schedules import put_exception, put_schedule
@@ -17,6 +18,7 @@ ROWS = {
     for table in (
         *("resources", "slots", "customers", "bookings", "jobs", "audit_log", "idempotency_keys", "api_keys"),
         *("schedules", "schedule_exceptions", "waitlist_entries", "payment_events"),
+        *("providers", "provider_credentials", "job_queues"),
     )
 }
 
@@ -30,6 +32,8 @@ async def use(conn: asyncpg.Connection) -> None:
     await cancel(conn, await make.booking(slot_id))
     await conn.execute("SELECT complete_due_bookings($1, 1, $2)", SYSTEM, TOMORROW + HOUR)
     await use_rules(conn, make)
+    await put_provider(conn)
+    await store(conn)
 
 
 async def use_rules(conn: asyncpg.Connection, make: Factory) -> None:

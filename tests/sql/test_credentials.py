@@ -19,7 +19,7 @@ from tests.factories import ACTOR, TOMORROW, make_customer
 from tests.sql.support import NOBODY, call, call_json, call_row, call_value, one, refused, violates
 
 ANN = json.dumps({"type": "customer", "id": "customer:ann", "customer_ref": "ann"})
-SECRET_COLUMNS = "key_id, nonce, ciphertext, version"
+SEALED = "key_id, nonce, ciphertext, version"
 
 
 def nonce(text: str) -> bytes:
@@ -86,7 +86,7 @@ async def test_what_is_stored_is_not_answered(conn: asyncpg.Connection) -> None:
         "created_at": at,
         "updated_at": at,
     }
-    assert await one(conn, f"SELECT {SECRET_COLUMNS} FROM provider_credentials") == (
+    assert await one(conn, f"SELECT {SEALED} FROM provider_credentials") == (
         "k1",
         nonce("one"),
         b"cipher one",
@@ -113,7 +113,7 @@ async def test_new_ones_replace_the_old_and_are_unchecked(conn: asyncpg.Connecti
 
     assert (answer["status"], answer["checked_at"], answer["check_detail"]) == ("unchecked", None, None)
     assert await only_id(conn) == before
-    assert await one(conn, f"SELECT {SECRET_COLUMNS} FROM provider_credentials") == (
+    assert await one(conn, f"SELECT {SEALED} FROM provider_credentials") == (
         "k2",
         nonce("two"),
         b"cipher two",

@@ -4,7 +4,7 @@ import base64
 import traceback
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from app.encryption import AlteredError, EncryptionKeys, MissingKeyError, Sealed, new_encryption_key
 from app.settings import Settings
@@ -61,13 +61,15 @@ def test_every_bit_that_changes_is_noticed() -> None:
     keys = EncryptionKeys(FIRST)
     sealed = keys.encrypt(b"open sesame", *PLACE)
 
-    for part in ("nonce", "ciphertext"):
-        value: bytes = getattr(sealed, part)
-        for bit in range(len(value) * 8):
-            changed = bytearray(value)
-            changed[bit // 8] ^= 1 << bit % 8
-            with pytest.raises(AlteredError):
-                keys.decrypt(sealed._replace(**{part: bytes(changed)}), *PLACE)
+    def with_bit_changed(value: bytes) -> list[bytes]:
+        number = int.from_bytes(value)
+        return [(number ^ 1 << bit).to_bytes(len(value)) for bit in range(len(value) * 8)]
+
+    changed = [sealed._replace(nonce=nonce) for nonce in with_bit_changed(sealed.nonce)]
+    changed += [sealed._replace(ciphertext=ciphertext) for ciphertext in with_bit_changed(sealed.ciphertext)]
+    for each in changed:
+        with pytest.raises(AlteredError):
+            keys.decrypt(each, *PLACE)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_keys_that_cannot_be_used_are_refused_at_the_start_without_being_told(
 
 
 def test_nothing_shows_the_keys() -> None:
-    settings = Settings(_env_file=None, encryption_keys=FIRST)  # type: ignore[arg-type]
+    settings = Settings(_env_file=None, encryption_keys=SecretStr(FIRST))
     keys = settings.keys_of_credentials
 
     assert keys is not None
