@@ -15,7 +15,7 @@ from app.bookings import routes as bookings
 from app.calendars import routes as calendars
 from app.credentials import routes as credentials
 from app.database import open_database
-from app.errors import LastResort, install_error_handlers
+from app.error_handlers import LastResort, install_error_handlers
 from app.groups import routes as groups
 from app.handlers import Handler
 from app.invariants import routes as invariants

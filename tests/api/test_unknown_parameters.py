@@ -9,7 +9,8 @@ import httpx2
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query
 
-from app.errors import install_error_handlers, problems
+from app.error_handlers import install_error_handlers
+from app.errors import problems
 from app.openapi import include
 from app.request_id import RequestId
 from tests.api.calls import assert_problem, book

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from app.conditions import IdempotencyKey, IfMatch, etag, fingerprint
-from app.errors import install_error_handlers
+from app.error_handlers import install_error_handlers
 from app.request_id import RequestId
 
 

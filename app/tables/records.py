@@ -1,0 +1,51 @@
+"""What is kept of what was done, and the keys of those who may."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import BYTEA, INET, JSONB
+
+from app.tables.columns import ID, WHEN, metadata
+
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("subject_type", sa.Text, nullable=False),
+    sa.Column("subject_id", sa.Text, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("action_type", sa.Text, nullable=False),
+    sa.Column("old_values", JSONB),
+    sa.Column("new_values", JSONB),
+    sa.Column("hidden_changes", sa.ARRAY(sa.Text)),
+    sa.Column("performed_by", sa.Text, nullable=False),
+    sa.Column("performed_by_id", sa.Text, nullable=False),
+    sa.Column("ip_address", INET),
+    sa.Column("user_agent", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("request_id", sa.Text),
+    sa.Column("created_at", WHEN, nullable=False),
+    sa.Index("audit_log_subject_idx", "subject_type", "subject_id", "id"),
+)
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("principal", sa.Text, primary_key=True),
+    sa.Column("operation", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("request_hash", BYTEA, nullable=False),
+    sa.Column("response", sa.JSON, nullable=False),
+    sa.Column("created_at", WHEN, nullable=False),
+    sa.Index("idempotency_keys_created_at_idx", "created_at", postgresql_using="brin"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("prefix", sa.Text, nullable=False),
+    sa.Column("key_hash", BYTEA, nullable=False, unique=True),
+    sa.Column("scopes", sa.ARRAY(sa.Text), nullable=False),
+    sa.Column("created_at", WHEN, nullable=False),
+    sa.Column("revoked_at", WHEN),
+)
