@@ -1,14 +1,14 @@
 """credentials are stored encrypted checked and put under new keys.
 
-Revision ID: 0022
-Revises: 0021
+Revision ID: 0014
+Revises: 0013
 """
 
 from migrations import frozen
 from migrations.frozen import Change
 
-revision = "0022"
-down_revision = "0021"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

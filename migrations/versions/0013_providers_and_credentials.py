@@ -1,13 +1,13 @@
 """Providers outside, and what lets customers in there.
 
-Revision ID: 0021
-Revises: 0010
+Revision ID: 0013
+Revises: 0012
 """
 
 from alembic import op
 
-revision = "0021"
-down_revision = "0010"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
