@@ -26,7 +26,8 @@ def _at_least(length: int) -> Callable[[SecretStr], SecretStr]:
     return check
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether the host, as it stands in a URL, is this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -35,7 +36,7 @@ def _is_loopback(host: str) -> bool:
 
 def _safe_to_trust(url: HttpUrl) -> HttpUrl:
     # Whoever can change the keys on their way is every customer.
-    if url.scheme != "https" and not _is_loopback(url.host or ""):
+    if url.scheme != "https" and not is_loopback(url.host or ""):
         msg = "keys come over https, or over http from this machine"
         raise ValueError(msg)
     if url.username or url.password:

@@ -1,14 +1,28 @@
-"""Which adapters there are: what installed packages offer under the entry point group `holdfast.adapters`."""
+"""Which adapters there are: one file and one entry point in the group `holdfast.adapters` for each."""
 
 from importlib.metadata import entry_points
 
 from app.providers.adapter import Adapter
 
+GROUP = "holdfast.adapters"
+
+
+def adapter_names() -> list[str]:
+    """The names of all adapters that are installed, in order."""
+    return sorted(entry_points(group=GROUP).names)
+
 
 def find_adapter(name: str) -> type[Adapter]:
-    """The adapter of that name. Raises LookupError when no installed package offers one."""
-    for entry_point in entry_points(group="holdfast.adapters", name=name):
-        adapter: type[Adapter] = entry_point.load()
-        return adapter
-    msg = f"there is no adapter {name!r}"
-    raise LookupError(msg)
+    """The adapter of that name. Raises ValueError, in an admin's words, if none is installed or it cannot be loaded."""
+    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
+    if len(found) != 1:
+        known = ", ".join(adapter_names())
+        told = "installed twice" if found else f"not installed; installed are {known}"
+        msg = f"the adapter {name!r} is {told}"
+        raise ValueError(msg)
+    try:
+        adapter: type[Adapter] = found[0].load()
+    except (ImportError, AttributeError) as error:
+        msg = f"the adapter {name!r} cannot be loaded: {error}"
+        raise ValueError(msg) from None
+    return adapter
