@@ -50,24 +50,41 @@ def both(one: Clock, other: Clock) -> Clock | None:
     return Clock(low, high) if low <= high else None
 
 
-def next_look(clock: Clock, step: float, latency: float, now: float, probes: int, steps: int) -> float:
-    """When to send the next request, by our clock, with so many probes and so many of the clock's steps left.
+class Measurement:
+    """What a few looks say of a clock, and when to take the next. Does nothing itself; ends at `ends_at` of our time."""
 
-    A look that comes before the clock's step can be followed by another in the same step; one that comes after it
-    has to wait for the next. So looks are not halved: early ones are cheap, and as many are spent on a step as make
-    all outcomes equally likely (with one step a sweep, with enough of them a bisection).
-    """
-    share = _outcomes(probes - 1, steps - 1) / _outcomes(probes, steps)
-    ahead = clock.high - share * (clock.high - clock.low)
-    reached_in = latency / 2
-    # the provider's time at which a clock that is this far ahead takes a step, and a request sent now can be there
-    shown = math.ceil((now + reached_in + ahead) / step) * step
-    return shown - ahead - reached_in
+    def __init__(self, ends_at: float) -> None:
+        self.clock: Clock | None = None
+        self._ends_at = ends_at
+        self._latency = math.inf
+        self._probes = PROBES
+
+    def take(self, reading: Reading, now: float) -> float | None:
+        """Add a look, and answer when to send the next request, by our clock; None if that was the last."""
+        seen = bounds(reading)
+        self.clock = both(self.clock, seen) if self.clock and seen else seen
+        self._latency = min(self._latency, reading.received - reading.sent)
+        self._probes -= 1
+        if self.clock is None or self.clock.high - self.clock.low <= ENOUGH or not self._probes:
+            return None
+        at = self._next(self.clock, reading.step, now)
+        return at if at < self._ends_at else None
+
+    def _next(self, clock: Clock, step: float, now: float) -> float:
+        # An answer from before the clock's step can be followed by another look at the same step; one from after it
+        # has to wait for the next step. So early looks are the cheap ones, and how far they are apart follows from
+        # how many looks and steps are left: with one step it is a sweep, with enough of them a bisection.
+        reached = now + self._latency / 2
+        steps = math.floor((self._ends_at + clock.low) / step) - math.floor((reached + clock.low) / step)
+        share = _outcomes(self._probes - 1, steps - 1) / _outcomes(self._probes, steps)
+        ahead = clock.high - share * (clock.high - clock.low)
+        # the next step of a clock that is this far ahead
+        return math.ceil((reached + ahead) / step) * step - ahead - self._latency / 2
 
 
 def _outcomes(probes: int, steps: int) -> int:
-    """How many intervals can be told apart."""
-    return sum(math.comb(probes, passed) for passed in range(min(probes, steps) + 1))
+    """How many intervals so many looks can tell apart, of which all but so many come before the clock's step."""
+    return max(1, sum(math.comb(probes, passed) for passed in range(min(probes, steps) + 1)))
 
 
 async def measure(look: Look) -> Clock | None:
@@ -76,26 +93,18 @@ async def measure(look: Look) -> Clock | None:
     `look` gives times of the monotonic clock; one reading of both clocks, at the start, relates all of them to ours.
     """
     anchor = time.time() - time.monotonic()
-    ends_at = time.monotonic() + SECONDS
-    clock: Clock | None = None
-    latency = math.inf
+    measurement = Measurement(time.time() + SECONDS)
     try:
         async with asyncio.timeout(SECONDS):
-            for left in reversed(range(PROBES)):
-                reading = await look()
-                if reading is None:
-                    return clock
-                latency = min(latency, reading.received - reading.sent)
-                seen = bounds(reading._replace(sent=reading.sent + anchor, received=reading.received + anchor))
-                clock = both(clock, seen) if clock and seen else seen
-                steps = math.floor((ends_at - time.monotonic()) / reading.step)
-                if clock is None or clock.high - clock.low <= ENOUGH or not (left and steps):
-                    return clock
-                at = next_look(clock, reading.step, latency, anchor + time.monotonic(), left, steps)
+            while reading := await look():
+                ours = reading._replace(sent=reading.sent + anchor, received=reading.received + anchor)
+                at = measurement.take(ours, time.monotonic() + anchor)
+                if at is None:
+                    break
                 await asyncio.sleep(at - anchor - time.monotonic())
     except TimeoutError:
         pass
-    return clock
+    return measurement.clock
 
 
 class SharedClocks:

@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def open(cls, origin: Origin, seconds: float) -> Self:
         """Connect, TLS included. Raises NotSent."""
-        tls = _tls() if origin.scheme == "https" else None
+        tls = tls_context() if origin.scheme == "https" else None
         try:
             async with asyncio.timeout(seconds):
                 _, connection = await asyncio.get_running_loop().create_connection(
@@ -194,8 +194,8 @@ class Connection(asyncio.Protocol):
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
-    # Reading the certificates takes longer than a connection does.
+def tls_context() -> ssl.SSLContext:
+    """The trusted certificates of this machine, or of `SSL_CERT_FILE`; read once, for that takes a while."""
     context = httpx2.create_ssl_context()
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -1,0 +1,1 @@
+"""Adapters against a provider that really listens."""
