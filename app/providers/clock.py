@@ -51,7 +51,7 @@ def both(one: Clock, other: Clock) -> Clock | None:
 
 
 class Measurement:
-    """What a few looks say of a clock, and when to take the next. Does nothing itself; ends at `ends_at` of our time."""
+    """What a few looks say of a clock, and when to take the next: none after `ends_at`, by our clock."""
 
     def __init__(self, ends_at: float) -> None:
         self.clock: Clock | None = None

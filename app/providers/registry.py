@@ -22,7 +22,7 @@ def find_adapter(name: str) -> type[Adapter]:
         raise ValueError(msg)
     try:
         adapter: type[Adapter] = found[0].load()
-    except (ImportError, AttributeError) as error:
-        msg = f"the adapter {name!r} cannot be loaded: {error}"
+    except Exception as error:  # noqa: BLE001 - it is somebody else's file
+        msg = f"the adapter {name!r} cannot be loaded: {type(error).__name__}: {error}"
         raise ValueError(msg) from None
     return adapter

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.providers.adapter import Adapter
 from app.providers.http_json import HttpJsonAdapter
 from app.providers.registry import adapter_names, find_adapter
 
@@ -56,7 +57,8 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_our_own_are_installed() -> None:
     assert {"http_json", "browser"} <= set(adapter_names())
-    assert find_adapter("http_json") is HttpJsonAdapter
+    ours: type[Adapter] = HttpJsonAdapter
+    assert find_adapter("http_json") is ours
 
 
 def test_somebody_elses_is_found_once_it_is_installed(packages: Path) -> None:
@@ -79,8 +81,11 @@ def test_two_of_one_name_are_refused(packages: Path) -> None:
         find_adapter("paper")
 
 
-@pytest.mark.parametrize("entry", ["paper = paper_adapter:Nobody", "paper = nobody_here:Adapter"])
+@pytest.mark.parametrize(
+    "entry", ["paper = paper_adapter:Nobody", "paper = nobody_here:Adapter", "paper = torn_adapter:Adapter"]
+)
 def test_one_that_cannot_be_loaded_is_refused(packages: Path, entry: str) -> None:
+    (packages / "torn_adapter.py").write_text("class Adapter(\n")
     install(packages, "paper", entry)
 
     with pytest.raises(ValueError, match="the adapter 'paper' cannot be loaded"):
