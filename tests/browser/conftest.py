@@ -59,12 +59,6 @@ def settings_for(url: str, **book: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _chromium() -> None:
-    if shutil.which("chromium") is None:
-        pytest.skip("no Chromium on PATH; on Debian: apt install chromium")
-
-
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     """The site, open, with five places."""
@@ -76,6 +70,8 @@ async def site() -> AsyncIterator[Site]:
 @pytest.fixture
 async def adapter_for() -> AsyncIterator[MakeAdapter]:
     """Make adapters from settings; they are closed with the test."""
+    if shutil.which("chromium") is None:
+        pytest.skip("no Chromium on PATH; on Debian: apt install chromium")
     async with AsyncExitStack() as stack:
 
         def make(settings: dict[str, Any]) -> BrowserAdapter:
@@ -93,7 +89,7 @@ def browsers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
     def alive() -> list[int]:
         found = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
-        return [pid for pid in found if f"HOME={tmp_path}".encode() in _read(pid, "environ")]
+        return [pid for pid in found if f"HOME={tmp_path}".encode() in read(pid, "environ")]
 
     yield alive
     assert list(tmp_path.glob("holdfast-chromium-*")) == []
@@ -102,10 +98,11 @@ def browsers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 def drivers() -> list[int]:
     """Playwright's drivers that this process has started and not ended."""
     children = (int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
-    return [pid for pid in children if b"playwright" in _read(pid, "cmdline")]
+    return [pid for pid in children if b"playwright" in read(pid, "cmdline")]
 
 
-def _read(pid: int, name: str) -> bytes:
+def read(pid: int, name: str) -> bytes:
+    """What the system says of a process; nothing if it has ended."""
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:

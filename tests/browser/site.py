@@ -1,6 +1,7 @@
 """A booking site with only web forms, and every fault that such sites have, on a loopback port."""
 
 import asyncio
+import re
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -35,6 +36,7 @@ class Site:
     submissions: list[dict[str, str]] = field(default_factory=list)
     bookings: list[tuple[str, str]] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
+    form_shown: asyncio.Event = field(default_factory=asyncio.Event)
     submitted: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def sign_in(self, request: Request) -> Response:
@@ -58,6 +60,7 @@ class Site:
         csrf = self._csrf(request)
         if csrf is None:
             return RedirectResponse("/login")
+        self.form_shown.set()
         name = request.path_params["name"]
         if self.hides_form and not self.is_open:
             return _page(f"<h1>{name}</h1><p>Booking is not open yet.</p>")
@@ -118,9 +121,10 @@ class Site:
 @asynccontextmanager
 async def serve(app: object) -> AsyncIterator[str]:
     """The address of the application, served in this loop until the block ends, whatever hangs there."""
-    server = _Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=0))  # type: ignore[arg-type]
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=0)  # type: ignore[arg-type]
+    server = _Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
@@ -142,20 +146,28 @@ async def cutting() -> AsyncIterator[tuple[str, list[str]]]:
     asked: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        page = (
-            b"<h1>Welcome back</h1><form method=post action=/book id=book><input name=user><button>Go</button></form>"
-        )
-        with_body = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page)
-        while head := await reader.read(65536):
-            asked.append(head.split(b" HTTP/")[0].decode())
-            if head.startswith(b"POST /book"):
-                break
-            writer.write(with_body)
+        form = b"<form method=post action=%s><input name=user><button>Go</button></form>"
+        pages = {"GET /login": form % b"/home", "POST /home": b"<h1>Welcome back</h1>", "GET /": form % b"/book"}
+        while (wanted := await _read(reader)) in pages:
+            asked.append(wanted)
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(pages[wanted])
+            writer.write(head + pages[wanted])
+        asked.append(wanted)
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+async def _read(reader: asyncio.StreamReader) -> str:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    except asyncio.IncompleteReadError:
+        return ""
+    if length := re.search(r"content-length: (\d+)", head, re.IGNORECASE):
+        await reader.readexactly(int(length[1]))
+    return head.split(" HTTP/")[0]
 
 
 def _page(body: str, status: int = 200) -> HTMLResponse:

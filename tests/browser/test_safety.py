@@ -7,12 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from app.providers.browser import BrowserAdapter
-from tests.browser.conftest import CANARY, CREDENTIALS, ORDER, MakeAdapter, drivers, settings_for
+from tests.browser.conftest import CANARY, CREDENTIALS, ORDER, MakeAdapter, drivers, read, settings_for
 from tests.browser.site import Site, serve
 
 Browsers = Callable[[], list[int]]
@@ -102,7 +101,7 @@ async def test_no_process_is_told_the_password_or_our_environment(
     told: list[bytes] = []
 
     async def fire() -> None:
-        told.extend(Path(f"/proc/{pid}/{name}").read_bytes() for pid in browsers() for name in ("cmdline", "environ"))
+        told.extend(read(pid, name) for pid in browsers() for name in ("cmdline", "environ"))
 
     adapter = adapter_for(settings_for(site.url))
     await adapter.book(ORDER, CREDENTIALS, fire)
@@ -144,8 +143,7 @@ async def test_a_browser_that_crashes_before_the_instant_is_unavailable(
 ) -> None:
     adapter = adapter_for(settings_for(site.url, submit="#never"))
     booking = asyncio.create_task(adapter.book(ORDER, CREDENTIALS, at_once))
-    while not site.requests["GET /classes/Yoga 1"]:
-        await asyncio.sleep(0.01)
+    await site.form_shown.wait()
     crash(browsers())
     answer = await booking
     await adapter.close()

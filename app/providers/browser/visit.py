@@ -110,19 +110,20 @@ class Visit:
         """Send the form over the driver's connection: Chromium sends a POST again if a used connection breaks."""
         request = route.request
         sends = request.is_navigation_request() or request.method not in {"GET", "HEAD"}
+        passes = request.url.startswith(f"{self._settings.base_url}/")
         try:
-            if not request.url.startswith(f"{self._settings.base_url}/"):
-                await route.abort()
-            elif sends:
+            if passes and sends:
                 milliseconds = self._settings.outcome_seconds * 1000
                 await route.fulfill(response=await route.fetch(max_redirects=0, timeout=milliseconds))
-            else:
+            elif passes:
                 await route.continue_()
         except Error:
-            if request.is_navigation_request():
-                self._broken.set()
+            passes = False
+        if not passes:
             with suppress(Error):
                 await route.abort()
+                if request.is_navigation_request() and request.frame.parent_frame is None:
+                    self._broken.set()
 
     def _watch(self) -> None:
         self._arrived.clear()
@@ -138,7 +139,7 @@ class Visit:
                     if (self._arrived.is_set() or rule not in shown) and await self._sign(rule).is_visible():
                         return rule, self._sign(rule)
             await asyncio.sleep(POLL_SECONDS)
-        raise Stopped("unknown", "the connection broke off after the click")
+        raise Stopped("unknown", "the site's answer to the click was lost, or led to another host")
 
     async def _shown(self, rules: Sequence[Rule]) -> list[Rule]:
         return [rule for rule in rules if await self._sign(rule).is_visible()]
