@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Error, Page, Playwright, async_playwright
@@ -92,7 +93,10 @@ class Chromium:
 async def _start(origin: str, home: str) -> tuple[Playwright, Browser]:
     playwright = await async_playwright().start()
     try:
-        browser = await playwright.chromium.launch(
+        # its own way to start leaves its files in the temporary folder after a crash; visits do not use this profile
+        unused = await playwright.chromium.launch_persistent_context(
+            Path(home, "profile"),
+            artifacts_dir=Path(home, "artifacts"),
             executable_path=_find(playwright.chromium.executable_path),
             # Chromium refuses root with its sandbox on
             chromium_sandbox=os.geteuid() != 0,
@@ -103,7 +107,7 @@ async def _start(origin: str, home: str) -> tuple[Playwright, Browser]:
     except BaseException:
         await playwright.stop()
         raise
-    return playwright, browser
+    return playwright, cast("Browser", unused.browser)
 
 
 def _find(own: str) -> str:
