@@ -16,6 +16,8 @@ from app.calendars import routes as calendars
 from app.credentials import routes as credentials
 from app.database import open_database
 from app.error_handlers import LastResort, install_error_handlers
+from app.events import routes as events
+from app.events.hub import open_hub
 from app.groups import routes as groups
 from app.handlers import Handler
 from app.invariants import routes as invariants
@@ -32,6 +34,7 @@ from app.schedules import routes as schedules
 from app.security import KeyRing
 from app.settings import Settings
 from app.slots import routes as slots
+from app.stopping import when_stopping
 from app.tokens import CustomerTokens
 from app.waitlist import routes as waitlist
 
@@ -61,8 +64,13 @@ def create_app(settings: Settings, handlers: Sequence[Handler] = HANDLERS) -> Fa
             app.state.tokens = CustomerTokens(settings)
             app.state.waker = Waker(database)
             app.state.runs = set()
-            async with working(database, settings, handlers) if settings.worker else nullcontext():
-                yield
+            async with (
+                open_hub(database) as hub,
+                working(database, settings, handlers) if settings.worker else nullcontext(),
+            ):
+                app.state.hub = hub
+                with when_stopping(hub.close):
+                    yield
             # a run whose caller hung up still needs the pool
             await asyncio.gather(*app.state.runs, return_exceptions=True)
 
@@ -91,6 +99,7 @@ def create_app(settings: Settings, handlers: Sequence[Handler] = HANDLERS) -> Fa
         providers,
         credentials,
         audit,
+        events,
         invariants,
         jobs,
         health,

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import BYTEA, INET, JSONB
 
-from app.tables.columns import ID, WHEN, metadata
+from app.tables.columns import ID, WHEN, XID8, metadata
 
 audit_log = sa.Table(
     "audit_log",
@@ -23,7 +23,10 @@ audit_log = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("request_id", sa.Text),
     sa.Column("created_at", WHEN, nullable=False),
+    # of an event: which transaction it came with
+    sa.Column("xid", XID8),
     sa.Index("audit_log_subject_idx", "subject_type", "subject_id", "id"),
+    sa.Index("audit_log_xid_id_idx", "xid", "id", postgresql_where=sa.text("xid IS NOT NULL")),
 )
 
 idempotency_keys = sa.Table(

@@ -9,7 +9,7 @@ AS $$
 BEGIN
   PERFORM get_booking(p_booking_id);
   RETURN json_build_object('items', (
-    SELECT json_agg(to_json(a) ORDER BY a.id)
+    SELECT json_agg(to_jsonb(a) - 'xid' ORDER BY a.id)
     FROM audit_log a
     WHERE a.subject_type = 'booking' AND a.subject_id = p_booking_id::text
   ));

@@ -1,5 +1,6 @@
 -- Promises: one audit row per changed row, with the state before and after and who did it, in the same transaction.
--- Called by the *_write_audit triggers with the subject's name and the columns that must not be copied here.
+-- Called by the *_write_audit triggers with the subject's name and the columns that must not be copied here; with
+-- `subject.action` where the row itself does not say what happened. An event also gets its transaction's number.
 -- A write that did not come through an entry function is audited as what it is: the database user's own.
 CREATE OR REPLACE FUNCTION write_audit_log()
 RETURNS trigger
@@ -11,7 +12,9 @@ DECLARE
   v_actor jsonb := NULLIF(current_setting('holdfast.actor', true), '')::jsonb;
   v_old jsonb := to_jsonb(OLD);
   v_new jsonb := to_jsonb(NEW);
-  v_action text := audit_action(v_old, v_new);
+  v_subject text := split_part(TG_ARGV[0], '.', 1);
+  v_action text := COALESCE(NULLIF(split_part(TG_ARGV[0], '.', 2), ''), audit_action(v_old, v_new));
+  v_event text := v_subject || '.' || v_action;
   v_hidden text[] := TG_ARGV[1:];
   v_hidden_changes text[];
 BEGIN
@@ -23,13 +26,13 @@ BEGIN
 
   INSERT INTO audit_log (
     subject_type, subject_id, event, action_type, old_values, new_values, hidden_changes,
-    performed_by, performed_by_id, ip_address, user_agent, reason, request_id
+    performed_by, performed_by_id, ip_address, user_agent, reason, request_id, xid
   )
   VALUES (
-    TG_ARGV[0],
+    v_subject,
     COALESCE(v_new ->> 'id', v_old ->> 'id', v_new ->> 'resource_id', v_old ->> 'resource_id', v_new ->> 'name',
       v_old ->> 'name'),
-    TG_ARGV[0] || '.' || v_action,
+    v_event,
     v_action,
     v_old,
     v_new,
@@ -39,7 +42,8 @@ BEGIN
     (v_actor ->> 'ip')::inet,
     v_actor ->> 'user_agent',
     v_actor ->> 'reason',
-    v_actor ->> 'request_id'
+    v_actor ->> 'request_id',
+    CASE WHEN event_type(v_event) IS NOT NULL THEN pg_current_xact_id() END
   );
   RETURN NULL;
 END
