@@ -6,10 +6,12 @@ import uuid
 import asyncpg
 from alembic import context
 from sqlalchemy import Connection, event, pool
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.settings import Settings
 from app.tables import metadata
+from app.tables.columns import XID8
 
 # One fixed number that every Holdfast installation of a server agrees on; "hold" in ASCII.
 RUN_LOCK = 0x686F6C64
@@ -23,6 +25,9 @@ DO $$ BEGIN
         CREATE SCHEMA IF NOT EXISTS {settings.db_schema};
     END IF;
 END $$"""
+
+# a type that SQLAlchemy would not know when it meets it
+ischema_names["xid8"] = XID8
 
 # At the start of every transaction.
 SET_UP = (

@@ -9,9 +9,13 @@ AS $$
 BEGIN
   PERFORM get_booking(p_booking_id);
   RETURN json_build_object('items', (
-    SELECT json_agg(to_jsonb(a) - 'xid' ORDER BY a.id)
-    FROM audit_log a
-    WHERE a.subject_type = 'booking' AND a.subject_id = p_booking_id::text
+    SELECT json_agg(to_json(e) ORDER BY e.id)
+    FROM (
+      SELECT a.id, a.subject_type, a.subject_id, a.event, a.action_type, a.old_values, a.new_values, a.hidden_changes,
+        a.performed_by, a.performed_by_id, a.ip_address, a.user_agent, a.reason, a.request_id, a.created_at
+      FROM audit_log a
+      WHERE a.subject_type = 'booking' AND a.subject_id = p_booking_id::text
+    ) AS e
   ));
 END
 $$

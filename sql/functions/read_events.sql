@@ -23,7 +23,7 @@ DECLARE
   v_page audit_log[];
 BEGIN
   IF GREATEST(pg_snapshot_xmax(v_seen), pg_snapshot_xmax(v_round)) > pg_snapshot_xmax(v_now) THEN
-    RAISE EXCEPTION 'the cursor is ahead of this database' USING ERRCODE = '22023';
+    RAISE SQLSTATE '22023' USING MESSAGE = 'the cursor is ahead of this database';
   END IF;
 
   IF v_last IS NULL THEN

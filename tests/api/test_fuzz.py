@@ -50,7 +50,9 @@ config = schemathesis.Config.from_dict(
         ],
     }
 )
-schema = schemathesis.openapi.from_dict(create_app(settings_for("postgresql:///nowhere")).openapi(), config=config)
+schema = schemathesis.openapi.from_dict(
+    create_app(settings_for("postgresql:///nowhere")).openapi(), config=config
+).exclude(path="/v1/events")  # a stream has no end; its page takes the same
 
 
 SECRETS: dict[str, Any] = {

@@ -15,6 +15,7 @@ SIGNED = {"take_stripe_event"}
 UNCHANGED = "304"
 NOTHING_TO_SAY = {"delete_credentials"}
 MEDIA_TYPES = {"resource_calendar": "text/calendar", "customer_calendar": "text/calendar", "metrics": "text/plain"}
+STREAMS = {"stream_events": "Event"}
 
 # Clients are generated with these names: add to them, never rename.
 PUBLISHED = {
@@ -50,6 +51,8 @@ PUBLISHED = {
     "customer_calendar": "get /v1/customers/{ref}/calendar.ics",
     "check_invariants": "get /v1/invariants",
     "booking_history": "get /v1/bookings/{booking_id}/history",
+    "stream_events": "get /v1/events",
+    "list_events": "get /v1/events/page",
     "process_jobs": "post /cron/process-jobs",
     "process_jobs_by_get": "get /cron/process-jobs",
     "healthz": "get /healthz",
@@ -127,7 +130,15 @@ def test_every_example_of_an_error_carries_the_status_it_stands_under(operation:
         assert {example["value"]["status"] for example in examples.values()} == {int(status)}
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=name_of)
+@pytest.mark.parametrize("operation", [o for o in OPERATIONS if name_of(o) in STREAMS], ids=name_of)
+def test_every_item_of_a_stream_has_a_schema(operation: Operation) -> None:
+    item = operation.spec["responses"]["200"]["content"]["text/event-stream"]["itemSchema"]
+
+    expected = {"$ref": f"#/components/schemas/{STREAMS[name_of(operation)]}"}
+    assert item["properties"]["data"]["contentSchema"] == expected
+
+
+@pytest.mark.parametrize("operation", [o for o in OPERATIONS if name_of(o) not in STREAMS], ids=name_of)
 def test_every_success_has_a_schema(operation: Operation) -> None:
     (success,) = (r for status, r in operation.spec["responses"].items() if status.startswith("2"))
 

@@ -1,13 +1,13 @@
 """Audit rows that the world hears of know the transaction they came with.
 
-Revision ID: 0031
-Revises: 0010
+Revision ID: 0015
+Revises: 0014
 """
 
 from alembic import op
 
-revision = "0031"
-down_revision = "0010"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

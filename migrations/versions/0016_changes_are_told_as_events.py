@@ -1,14 +1,14 @@
 """changes are told as events.
 
-Revision ID: 0032
-Revises: 0031
+Revision ID: 0016
+Revises: 0015
 """
 
 from migrations import frozen
 from migrations.frozen import Change
 
-revision = "0032"
-down_revision = "0031"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
@@ -43,9 +43,13 @@ AS $$
 BEGIN
   PERFORM get_booking(p_booking_id);
   RETURN json_build_object('items', (
-    SELECT json_agg(to_jsonb(a) - 'xid' ORDER BY a.id)
-    FROM audit_log a
-    WHERE a.subject_type = 'booking' AND a.subject_id = p_booking_id::text
+    SELECT json_agg(to_json(e) ORDER BY e.id)
+    FROM (
+      SELECT a.id, a.subject_type, a.subject_id, a.event, a.action_type, a.old_values, a.new_values, a.hidden_changes,
+        a.performed_by, a.performed_by_id, a.ip_address, a.user_agent, a.reason, a.request_id, a.created_at
+      FROM audit_log a
+      WHERE a.subject_type = 'booking' AND a.subject_id = p_booking_id::text
+    ) AS e
   ));
 END
 $$""",
@@ -128,7 +132,7 @@ DECLARE
   v_page audit_log[];
 BEGIN
   IF GREATEST(pg_snapshot_xmax(v_seen), pg_snapshot_xmax(v_round)) > pg_snapshot_xmax(v_now) THEN
-    RAISE EXCEPTION 'the cursor is ahead of this database' USING ERRCODE = '22023';
+    RAISE SQLSTATE '22023' USING MESSAGE = 'the cursor is ahead of this database';
   END IF;
 
   IF v_last IS NULL THEN
