@@ -54,8 +54,8 @@ def settings_for(url: str, **book: Any) -> dict[str, Any]:
             ],
             "confirmation": ".number",
         },
-        "page_seconds": 10.0,
-        "outcome_seconds": 5.0,
+        "page_seconds": 30.0,
+        "outcome_seconds": 30.0,
     }
 
 

@@ -125,7 +125,7 @@ async def test_without_a_page_to_look_up_the_answer_is_unknown(site: Site, adapt
 async def test_a_page_that_does_not_answer_the_click_is_unknown(site: Site, adapter_for: MakeAdapter) -> None:
     site.after_submit = "hang"
 
-    answer = await adapter_for(settings_for(site.url) | {"outcome_seconds": 1.0}).book(ORDER, CREDENTIALS, at_once)
+    answer = await adapter_for(settings_for(site.url) | {"outcome_seconds": 4.0}).book(ORDER, CREDENTIALS, at_once)
 
     assert answer.finding == "unknown"
     assert len(site.submissions) == 1

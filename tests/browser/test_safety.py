@@ -46,7 +46,7 @@ async def test_scripts_of_other_hosts_are_not_loaded(site: Site, adapter_for: Ma
 async def test_a_form_that_is_redirected_elsewhere_stays(site: Site, adapter_for: MakeAdapter) -> None:
     async with serve(other := Site("")) as site.outside:
         site.after_submit = "leave"
-        settings = settings_for(site.url) | {"outcome_seconds": 2.0}
+        settings = settings_for(site.url) | {"outcome_seconds": 4.0}
         answer = await adapter_for(settings).book(ORDER, CREDENTIALS, at_once)
 
     assert answer.finding == "unknown"
@@ -70,7 +70,7 @@ async def test_a_question_in_a_dialog_is_answered_with_no(site: Site, adapter_fo
     site.form_extra = (
         "<script>addEventListener('load', () => { document.forms.book.onsubmit = () => confirm('Sure?') })</script>"
     )
-    settings = settings_for(site.url) | {"outcome_seconds": 1.0}
+    settings = settings_for(site.url) | {"outcome_seconds": 4.0}
 
     assert (await adapter_for(settings).book(ORDER, CREDENTIALS, at_once)).finding == "unknown"
     assert site.submissions == []
@@ -80,7 +80,7 @@ async def test_the_password_is_nowhere_but_in_the_form(
     site: Site, adapter_for: MakeAdapter, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    settings = settings_for(site.url) | {"page_seconds": 1.0}
+    settings = settings_for(site.url)
     broken = settings_for(site.url) | {"page_seconds": 1.0}
     broken["login"] = broken["login"] | {"fields": {"#nowhere": "{credentials.password}"}}
 
