@@ -109,17 +109,16 @@ class HttpJsonAdapter:
                     Answer("valid", detail="nothing to log in to"), self._session_headers(values, []), secrets
                 )
             response = await self._send(self._exchange(login, values, []))
-            answer = self._read(response, login, "unavailable", secrets)
-            if answer.finding != "valid":
-                return Session(answer)
-            token = text_at(document_of(response), login.token)
         except Unfit as error:
             return Session(answer_of("bad_credentials", str(error), secrets))
         except (NotSent, NoAnswer) as error:
             return Session(answer_of("unavailable", str(error), secrets))
-        cookies = _cookies_of(response)
+        token, cookies = text_at(_document(response), login.token), _cookies_of(response)
         given = [cookie.partition("=")[2] for cookie in cookies]
         secrets = (*secrets, *(value for value in given if len(value) >= UNLIKELY), *([token] if token else []))
+        answer = self._read(response, login, "unavailable", secrets)
+        if answer.finding != "valid":
+            return Session(answer)
         try:
             headers = self._session_headers(values | ({"token": token} if token else {}), cookies)
         except Unfit as error:
@@ -196,10 +195,7 @@ class HttpJsonAdapter:
         confirmation: str | None = None,
     ) -> Answer:
         finding, why = finding_of(response, request.rules, str(self._description.base_url), fallback)
-        try:
-            document = document_of(response)
-        except ValueError:
-            document = None
+        document = _document(response)
         words = [f"status {response.status}", why, text_at(document, request.message) or ""]
         return answer_of(
             finding,
@@ -222,6 +218,13 @@ class HttpJsonAdapter:
             return None
         step = 1.0 if probe.unit == "date" else 0.001
         return Reading(response.sent_at, response.received_at, shown, step)
+
+
+def _document(response: Response) -> object:
+    try:
+        return document_of(response)
+    except ValueError:
+        return None
 
 
 def _time_of(text: str, unit: str) -> float | None:

@@ -61,6 +61,16 @@ async def test_a_provider_that_repeats_secrets_gets_them_into_no_answer_and_no_l
         assert secret not in told
 
 
+async def test_a_check_does_not_repeat_the_token_it_was_given() -> None:
+    rules = [{"finding": "valid", "status": 200}]
+    login = {"path": "/login", "token": "token", "message": "message", "rules": rules}
+    welcome = http(200, ECHO, Set_Cookie=f"session={COOKIE}")
+    async with Canned(welcome) as provider, adapter_of({**plain(provider.url), "login": login}) as adapter:
+        answer = await adapter.check_credentials(CREDENTIALS)
+
+    assert (answer.finding, answer.detail) == ("valid", "status 200: no *** *** *** ***")
+
+
 async def test_credentials_that_fit_no_header_are_bad_and_are_not_repeated() -> None:
     async with Canned(http(201, '{"id": 1}')) as provider:
         settings = {**plain(provider.url), "session": {"headers": {"Authorization": "Bearer {credentials.token}"}}}
