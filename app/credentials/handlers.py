@@ -5,12 +5,12 @@ from uuid import UUID
 
 from app.credentials import queries
 from app.credentials.queries import Stored
-from app.credentials.vault import unseal
+from app.providers.vault import unseal
 from app.database import Database
 from app.encryption import AlteredError, MissingKeyError
 from app.handlers import Handler, Job, Ok, Outcome, Permanent, Retry, Skip
-from app.providers.adapter import Credentials
-from app.providers.registry import find_adapter
+from app.adapters.adapter import Credentials
+from app.adapters.registry import find_adapter
 from app.security import Actor
 from app.settings import Settings
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from app.credentials import queries
 from app.credentials.queries import Old
-from app.credentials.vault import reseal
+from app.providers.vault import reseal
 from app.database import Database
 from app.encryption import AlteredError, EncryptionKeys, MissingKeyError, Sealed
 from app.security import Actor

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.credentials import queries
 from app.credentials.schemas import CredentialsFilters, CredentialsPage, CredentialsPut, CredentialsState
-from app.credentials.vault import seal
+from app.providers.vault import seal
 from app.customer import customer_ref_of
 from app.database import Db
 from app.encryption import EncryptionKeys

@@ -1,1 +1,1 @@
-"""Providers outside: what booking there takes, and the adapters that can."""
+"""Providers outside: what an admin says of each, and how what customers entrust to us for them is encrypted."""

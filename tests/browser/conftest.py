@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.providers.adapter import Credentials, Order
-from app.providers.browser import BrowserAdapter
+from app.adapters.adapter import Credentials, Order
+from app.adapters.browser import BrowserAdapter
 from tests.browser.site import USER, Site, serve
 
 CANARY = "canary-4711-&<é"

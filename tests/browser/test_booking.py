@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from app.providers.adapter import Answer, Credentials, Order
+from app.adapters.adapter import Answer, Credentials, Order
 from tests.browser.conftest import CANARY, CREDENTIALS, ORDER, MakeAdapter, settings_for
 from tests.browser.site import Site, cutting
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.providers.browser import BrowserAdapter
+from app.adapters.browser import BrowserAdapter
 from tests.browser.conftest import CANARY, CREDENTIALS, ORDER, MakeAdapter, drivers, read, settings_for
 from tests.browser.site import Site, serve
 
@@ -183,7 +183,7 @@ async def test_without_a_chromium_the_answer_says_what_to_install(
 async def test_without_playwright_the_answer_says_what_to_install(
     site: Site, adapter_for: MakeAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("app.providers.browser.chromium", "app.providers.browser.visit"):
+    for name in ("app.adapters.browser.chromium", "app.adapters.browser.visit"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "playwright.async_api", None)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.providers.browser import BrowserAdapter
+from app.adapters.browser import BrowserAdapter
 from tests.browser.conftest import settings_for
 
 GOOD = settings_for("https://studio.example")

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx2
 
-from app.providers.adapter import Answer, Clock, Credentials, Finding, Fire, Order
+from app.adapters.adapter import Answer, Clock, Credentials, Finding, Fire, Order
 
 FINDINGS: dict[int, Finding] = {200: "valid", 403: "bad_credentials", 404: "refused", 429: "rate_limited"}
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import SecretStr
 
-from app.credentials.vault import seal
+from app.providers.vault import seal
 from app.encryption import EncryptionKeys, new_encryption_key
 from app.handlers import Job
 from app.settings import Settings

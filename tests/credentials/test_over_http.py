@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from app.credentials.queries import stored_credentials
-from app.credentials.vault import unseal
+from app.providers.vault import unseal
 from app.database import Database
 from app.encryption import EncryptionKeys
 from app.main import create_app

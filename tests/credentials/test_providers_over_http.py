@@ -6,7 +6,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from app.providers.registry import find_adapter
+from app.adapters.registry import find_adapter
 from tests.api.calls import assert_problem
 from tests.contracts.test_responses import assert_declared
 from tests.credentials.club import ClubAdapter

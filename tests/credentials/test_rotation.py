@@ -14,7 +14,7 @@ import pytest
 
 from app.credentials.queries import put_credentials, stored_credentials
 from app.credentials.rotation import rotate
-from app.credentials.vault import seal, unseal
+from app.providers.vault import seal, unseal
 from app.database import Database, open_database
 from app.encryption import EncryptionKeys
 from app.security import Actor

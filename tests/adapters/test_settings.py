@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.providers.http_json import HttpJsonAdapter
+from app.adapters.http_json import HttpJsonAdapter
 from app.simulator.provider import settings_for
 
 GOOD = settings_for("https://booking.example")

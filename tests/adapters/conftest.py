@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.providers.support import Simulator, running_simulator
+from tests.adapters.support import Simulator, running_simulator
 
 
 @pytest.fixture

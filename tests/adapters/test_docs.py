@@ -7,12 +7,12 @@ from typing import get_args
 
 import pytest
 
-from app.providers.adapter import Finding
-from app.providers.http_json import HttpJsonAdapter
-from app.providers.registry import find_adapter
+from app.adapters.adapter import Finding
+from app.adapters.http_json import HttpJsonAdapter
+from app.adapters.registry import find_adapter
 from app.simulator.world import Fault
-from tests.providers.support import CREDENTIALS, ORDER, Simulator, adapter_of, at_once
-from tests.providers.test_registry import install
+from tests.adapters.support import CREDENTIALS, ORDER, Simulator, adapter_of, at_once
+from tests.adapters.test_registry import install
 
 DOCS = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import httpx2
 
-from app.providers.adapter import Answer, Credentials, Order
-from app.providers.http_json import HttpJsonAdapter
+from app.adapters.adapter import Answer, Credentials, Order
+from app.adapters.http_json import HttpJsonAdapter
 from app.simulator.provider import settings_for
 from app.simulator.serving import listen, server_of
 from app.simulator.site import create_simulator

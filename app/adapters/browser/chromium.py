@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Error, Page, Playwright, async_playwright
 
-from app.providers.adapter import Answer, Finding
+from app.adapters.adapter import Answer, Finding
 
 START_SECONDS = 30
 CLOSE_SECONDS = 5

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from playwright.async_api import Error, Locator, Page, Route
 
-from app.providers.adapter import Answer, Fire
-from app.providers.browser.chromium import Stopped, within
-from app.providers.browser.settings import BookRule, BrowserSettings, LoginRule, LookupRule
-from app.providers.browser.templates import MissingValueError, fill_path, fill_text
+from app.adapters.adapter import Answer, Fire
+from app.adapters.browser.chromium import Stopped, within
+from app.adapters.browser.settings import BookRule, BrowserSettings, LoginRule, LookupRule
+from app.adapters.browser.templates import MissingValueError, fill_path, fill_text
 
 POLL_SECONDS = 0.02
 CONFIRMATION_MILLISECONDS = 1000

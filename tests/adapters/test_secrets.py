@@ -7,8 +7,8 @@ import logging
 import pytest
 import structlog
 
-from app.providers.adapter import Credentials
-from tests.providers.support import (
+from app.adapters.adapter import Credentials
+from tests.adapters.support import (
     CREDENTIALS,
     ORDER,
     PASSWORD,

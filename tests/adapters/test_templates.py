@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.providers.templates import Unfit, fill_header, fill_json, fill_path
+from app.adapters.templates import Unfit, fill_header, fill_json, fill_path
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()
 

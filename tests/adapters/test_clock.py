@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.providers.adapter import Clock
-from app.providers.clock import (
+from app.adapters.adapter import Clock
+from app.adapters.clock import (
     ENOUGH,
     KEEP_SECONDS,
     PROBES,
@@ -23,7 +23,7 @@ from app.providers.clock import (
     bounds,
     measure,
 )
-from tests.providers.support import Canned, Simulator, adapter_of, http, plain
+from tests.adapters.support import Canned, Simulator, adapter_of, http, plain
 
 NOW = 1_900_000_000.0
 LATENCIES = st.lists(st.tuples(st.floats(0, 0.5), st.floats(0, 0.5)), min_size=PROBES, max_size=PROBES)

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from app.providers.adapter import Finding
-from app.providers.description import BookingRule
-from app.providers.reading import MAX_DETAIL, answer_of, finding_of, text_at, value_at
-from app.providers.wire import Response
+from app.adapters.adapter import Finding
+from app.adapters.description import BookingRule
+from app.adapters.reading import MAX_DETAIL, answer_of, finding_of, text_at, value_at
+from app.adapters.wire import Response
 
 URL = "https://booking.example/"
 DOCUMENT = {"a": {"b": [{"c": 1}, {"c": "x"}], "yes": True, "none": None, "0": "zero"}, "zero": 0, "half": 0.5}

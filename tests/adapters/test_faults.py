@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from app.providers.adapter import Finding
-from tests.providers.support import (
+from app.adapters.adapter import Finding
+from tests.adapters.support import (
     CREDENTIALS,
     LIMITS,
     ORDER,

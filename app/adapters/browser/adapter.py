@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx2
 
-from app.providers.adapter import Answer, Clock, Credentials, Finding, Fire, Order
-from app.providers.browser.settings import BrowserSettings
-from app.providers.browser.templates import MissingValueError, values_of
+from app.adapters.adapter import Answer, Clock, Credentials, Finding, Fire, Order
+from app.adapters.browser.settings import BrowserSettings
+from app.adapters.browser.templates import MissingValueError, values_of
 
 if TYPE_CHECKING:
-    from app.providers.browser.chromium import Chromium
-    from app.providers.browser.visit import Visit
+    from app.adapters.browser.chromium import Chromium
+    from app.adapters.browser.visit import Visit
 
 CLOCK_SECONDS = 5
 INSTALL = "Playwright is not installed; run `pip install holdfast[browser]`"
@@ -79,8 +79,8 @@ class BrowserAdapter:
         """Log in and run the errand on a fresh page; `missing` is the finding if the order lacks a value."""
         try:
             # the extra may be missing, and settings are to be checked without it
-            from app.providers.browser.chromium import Chromium, Stopped  # noqa: PLC0415
-            from app.providers.browser.visit import Visit  # noqa: PLC0415
+            from app.adapters.browser.chromium import Chromium, Stopped  # noqa: PLC0415
+            from app.adapters.browser.visit import Visit  # noqa: PLC0415
         except ModuleNotFoundError:
             return Answer("unavailable", detail=INSTALL)
         self._chromium = self._chromium or Chromium(self._settings.base_url)

@@ -1,5 +1,5 @@
 """Providers that have only a web form: a headless Chromium signs in, fills in and clicks, as a person would."""
 
-from app.providers.browser.adapter import BrowserAdapter
+from app.adapters.browser.adapter import BrowserAdapter
 
 __all__ = ["BrowserAdapter"]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from app.encryption import EncryptionKeys, Sealed
-from app.providers.adapter import Credentials
+from app.adapters.adapter import Credentials
 
 # a ciphertext of another kind never passes for credentials
 KIND = "credentials"

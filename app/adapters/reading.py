@@ -10,9 +10,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from app.providers.adapter import Answer, Finding
-from app.providers.description import BookingRule, LoginRule, LookupRule, Rule
-from app.providers.wire import Response
+from app.adapters.adapter import Answer, Finding
+from app.adapters.description import BookingRule, LoginRule, LookupRule, Rule
+from app.adapters.wire import Response
 
 MAX_DETAIL = 200
 MAX_CONFIRMATION = 200

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from app.providers.adapter import Clock
+from app.adapters.adapter import Clock
 
 # It is enough to know it as well as this, or to have spent so many requests or seconds.
 ENOUGH = 0.020

@@ -1,4 +1,4 @@
-"""The adapter for providers that speak JSON over HTTP, described in data (app/providers/description.py).
+"""The adapter for providers that speak JSON over HTTP, described in data (app/adapters/description.py).
 
 An order is one request. Redirects are not followed, so what a customer stored goes nowhere but to the provider.
 """
@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from app.providers.adapter import Answer, Clock, Credentials, Finding, Fire, Order
-from app.providers.clock import Reading, measure
-from app.providers.description import Booking, Description, Login, Lookup, Request
-from app.providers.reading import UNLIKELY, answer_of, document_of, finding_of, http_date, retry_after_of, text_at
-from app.providers.templates import Unfit, Values, fill_header, fill_json, fill_path
-from app.providers.wire import Connection, Exchange, NoAnswer, NotSent, Origin, Response
+from app.adapters.adapter import Answer, Clock, Credentials, Finding, Fire, Order
+from app.adapters.clock import Reading, measure
+from app.adapters.description import Booking, Description, Login, Lookup, Request
+from app.adapters.reading import UNLIKELY, answer_of, document_of, finding_of, http_date, retry_after_of, text_at
+from app.adapters.templates import Unfit, Values, fill_header, fill_json, fill_path
+from app.adapters.wire import Connection, Exchange, NoAnswer, NotSent, Origin, Response
 
 # Between two attempts to open the connection again while an order waits for its instant.
 REOPEN_SECONDS = 0.25

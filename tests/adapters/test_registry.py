@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from app.providers.adapter import Adapter
-from app.providers.http_json import HttpJsonAdapter
-from app.providers.registry import adapter_names, find_adapter
+from app.adapters.adapter import Adapter
+from app.adapters.http_json import HttpJsonAdapter
+from app.adapters.registry import adapter_names, find_adapter
 
 ADAPTER = """
-from app.providers.adapter import Answer
+from app.adapters.adapter import Answer
 
 
 class PaperAdapter:

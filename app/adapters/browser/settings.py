@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.providers.browser.templates import check_template
+from app.adapters.browser.templates import check_template
 
 
 def _is_loopback(host: str) -> bool:

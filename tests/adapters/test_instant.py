@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from app.providers.adapter import Answer
-from app.providers.http_json import HttpJsonAdapter
-from app.providers.wire import tls_context
-from tests.providers.support import CREDENTIALS, LIMITS, ORDER, Canned, booked, http, plain
+from app.adapters.adapter import Answer
+from app.adapters.http_json import HttpJsonAdapter
+from app.adapters.wire import tls_context
+from tests.adapters.support import CREDENTIALS, LIMITS, ORDER, Canned, booked, http, plain
 
 ADAPTERS = 100
 # A shared machine stops now and then; the figure that is promised stands in docs/providers.md.

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.providers.templates import check_names
+from app.adapters.templates import check_names
 from app.schemas import Metadata
 from app.settings import is_loopback
 

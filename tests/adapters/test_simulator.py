@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from app.providers.adapter import Credentials
+from app.adapters.adapter import Credentials
 from app.simulator.provider import settings_for
-from tests.providers.support import ORDER, Simulator, booked
+from tests.adapters.support import ORDER, Simulator, booked
 
 
 @pytest.fixture

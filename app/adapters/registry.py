@@ -2,7 +2,7 @@
 
 from importlib.metadata import entry_points
 
-from app.providers.adapter import Adapter
+from app.adapters.adapter import Adapter
 
 GROUP = "holdfast.adapters"
 

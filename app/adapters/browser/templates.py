@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from app.providers.adapter import Credentials, Order
+from app.adapters.adapter import Credentials, Order
 
 _PLACE = re.compile(r"\{([a-z]+\.[A-Za-z0-9_-]+)\}")
 

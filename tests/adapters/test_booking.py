@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.providers.adapter import Credentials, Finding
-from tests.providers.support import (
+from app.adapters.adapter import Credentials, Finding
+from tests.adapters.support import (
     CREDENTIALS,
     ORDER,
     USER,

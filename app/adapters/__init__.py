@@ -1,0 +1,1 @@
+"""What books outside: one adapter for each kind of provider."""
