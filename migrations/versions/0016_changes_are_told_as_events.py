@@ -107,10 +107,10 @@ END""",
     Change(
         "functions/read_events",
         None,
-        r"""-- Promises: events that a cursor has not passed, each once, those of one subject in the order of their commits; the last
--- row has no event, and the cursor to go on from. Reads p_limit events at most, answers those that pass the filters.
--- Called by GET /v1/events and its page. A round is what one snapshot sees and the one before did not, in order of id;
--- its cursor is `seen~round~after~last`, at its end `round` alone. Without a cursor nothing has happened yet.
+        r"""-- Promises: the events that a cursor has not passed, each once, those of one subject in the order of their commits; the last
+-- row has no event, and the cursor to go on from. Reads p_limit events at most, and answers those that pass the filters.
+-- Called by GET /v1/events and its page. A round is what one snapshot sees and the one before did not, by id; its cursor
+-- is `seen~round~after~last`, at its end `round` alone. Without a cursor nothing has happened yet.
 -- Raises: a data exception (class 22) for text that is no cursor of this database.
 CREATE OR REPLACE FUNCTION read_events(
   p_cursor text DEFAULT NULL, p_types text[] DEFAULT NULL, p_customer_ref text DEFAULT NULL, p_limit integer DEFAULT 500
