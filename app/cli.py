@@ -33,7 +33,7 @@ from app.jobs.processor import process_jobs as run_jobs
 from app.jobs.queries import job_stats
 from app.jobs.worker import Worker
 from app.log import configure_logging
-from app.main import HANDLERS, create_app
+from app.main import create_app, handlers_of
 from app.migrate import migrate as run_migrations
 from app.schemas import is_timezone
 from app.security import Actor, Scope
@@ -138,8 +138,9 @@ def process_jobs() -> None:
     """Do what is due, as a call of /cron/process-jobs does, and print the report."""
 
     async def work(database: Database) -> str:
-        retention = retention_of(Settings())
-        return (await run_jobs(database, Actor("system", "cli"), HANDLERS, retention, caller="cli")).model_dump_json()
+        settings = Settings()
+        handlers, retention = handlers_of(database, settings), retention_of(settings)
+        return (await run_jobs(database, Actor("system", "cli"), handlers, retention, caller="cli")).model_dump_json()
 
     typer.echo(with_database(work))
 
@@ -150,7 +151,7 @@ def worker() -> None:
 
     async def work(settings: Settings) -> None:
         async with open_database(settings) as database:
-            worker = Worker(database, settings, HANDLERS)
+            worker = Worker(database, settings, handlers_of(database, settings))
             for stop in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(stop, worker.stop)
             await worker.run()

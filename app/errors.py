@@ -42,6 +42,8 @@ CODES: dict[str, ErrorCode] = {
     "job_not_found": ErrorCode(404, "There is no such job."),
     "provider_not_found": ErrorCode(404, "There is no such provider."),
     "credentials_not_found": ErrorCode(404, "The customer has no credentials at this provider."),
+    "prebooking_not_found": ErrorCode(404, "There is no such prebooking."),
+    "already_prebooked": ErrorCode(409, "The customer waits for this opening already."),
     "lease_lost": ErrorCode(409, "Somebody else has the job by now."),
     "version_conflict": ErrorCode(412, "It changed since you read it: read it again."),
     "invalid_transition": ErrorCode(409, "The booking's status does not allow this step."),
@@ -50,6 +52,7 @@ CODES: dict[str, ErrorCode] = {
     "change_refused": ErrorCode(409, "This record is kept as it is."),
     "idempotency_conflict": ErrorCode(422, "This Idempotency-Key was used for a different request."),
     "invalid_hours": ErrorCode(422, "These are not opening hours of one day, or two of them overlap."),
+    "invalid_target": ErrorCode(422, "There is no such time, or it is past."),
     # the request itself
     "validation": ErrorCode(422, "The request does not have the expected form."),
     "bad_request": ErrorCode(400, "The request cannot be read."),
@@ -96,6 +99,9 @@ SQLSTATES: dict[str, str] = {
     "SB021": "job_not_found",
     "SB022": "provider_not_found",
     "SB023": "credentials_not_found",
+    "SB024": "prebooking_not_found",
+    "SB025": "invalid_target",
+    "SB026": "already_prebooked",
     # Postgres's own: values that pass our schemas and that it still cannot store
     "22P02": "validation",
     "22P05": "validation",

@@ -14,7 +14,8 @@ from app.body_limit import BodyLimit
 from app.bookings import routes as bookings
 from app.calendars import routes as calendars
 from app.credentials import routes as credentials
-from app.database import open_database
+from app.credentials.handlers import check_credentials
+from app.database import Database, open_database
 from app.error_handlers import LastResort, install_error_handlers
 from app.events import routes as events
 from app.events.hub import open_hub
@@ -27,6 +28,8 @@ from app.jobs.worker import working
 from app.log import configure_logging
 from app.openapi import describe, include
 from app.payments import routes as payments
+from app.prebookings import routes as prebookings
+from app.prebookings.handlers import execute_prebooking, run_openings
 from app.providers import routes as providers
 from app.request_id import RequestId
 from app.resources import routes as resources
@@ -48,12 +51,20 @@ A headless booking backend. No slot is ever oversold, whatever writes to the dat
 """
 
 
-# Who does which jobs: a feature adds its own with one line.
-HANDLERS: tuple[Handler, ...] = ()
+def handlers_of(database: Database, settings: Settings) -> tuple[Handler, ...]:
+    """Who does which jobs: a feature adds its own with one line."""
+    return (
+        run_openings(database),
+        execute_prebooking(database, settings),
+        check_credentials(database, settings),
+    )
 
 
-def create_app(settings: Settings, handlers: Sequence[Handler] = HANDLERS) -> FastAPI:
-    """The application for these settings. Its lifespan opens the database, and runs a worker if that is asked for."""
+def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) -> FastAPI:
+    """The application for these settings, and for other handlers than its own where some are given.
+
+    Its lifespan opens the database, and runs a worker if that is asked for.
+    """
     configure_logging(settings.log_level)
 
     @asynccontextmanager
@@ -64,9 +75,10 @@ def create_app(settings: Settings, handlers: Sequence[Handler] = HANDLERS) -> Fa
             app.state.tokens = CustomerTokens(settings)
             app.state.waker = Waker(database)
             app.state.runs = set()
+            app.state.handlers = handlers_of(database, settings) if handlers is None else handlers
             async with (
                 open_hub(database) as hub,
-                working(database, settings, handlers) if settings.worker else nullcontext(),
+                working(database, settings, app.state.handlers) if settings.worker else nullcontext(),
             ):
                 app.state.hub = hub
                 with when_stopping(hub.close):
@@ -86,7 +98,6 @@ def create_app(settings: Settings, handlers: Sequence[Handler] = HANDLERS) -> Fa
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.handlers = handlers
     features = (
         resources,
         schedules,
@@ -94,6 +105,7 @@ def create_app(settings: Settings, handlers: Sequence[Handler] = HANDLERS) -> Fa
         bookings,
         groups,
         waitlist,
+        prebookings,
         payments,
         calendars,
         providers,

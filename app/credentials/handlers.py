@@ -3,14 +3,14 @@
 from datetime import timedelta
 from uuid import UUID
 
+from app.adapters.adapter import Credentials
+from app.adapters.registry import find_adapter
 from app.credentials import queries
 from app.credentials.queries import Stored
-from app.providers.vault import unseal
 from app.database import Database
 from app.encryption import AlteredError, MissingKeyError
 from app.handlers import Handler, Job, Ok, Outcome, Permanent, Retry, Skip
-from app.adapters.adapter import Credentials
-from app.adapters.registry import find_adapter
+from app.providers.vault import unseal
 from app.security import Actor
 from app.settings import Settings
 

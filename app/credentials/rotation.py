@@ -5,9 +5,9 @@ from uuid import UUID
 
 from app.credentials import queries
 from app.credentials.queries import Old
-from app.providers.vault import reseal
 from app.database import Database
 from app.encryption import AlteredError, EncryptionKeys, MissingKeyError, Sealed
+from app.providers.vault import reseal
 from app.security import Actor
 
 BATCH = 500

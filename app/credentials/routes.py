@@ -6,13 +6,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.credentials import queries
 from app.credentials.schemas import CredentialsFilters, CredentialsPage, CredentialsPut, CredentialsState
-from app.providers.vault import seal
 from app.customer import customer_ref_of
 from app.database import Db
 from app.encryption import EncryptionKeys
 from app.errors import UNREADABLE, Problem, problems
 from app.openapi import operation_id
 from app.providers.schemas import ProviderName
+from app.providers.vault import seal
 from app.responses import DatabaseJson
 from app.schemas import Name
 from app.security import CustomerActor

@@ -45,6 +45,7 @@ SWEEPS = (
     # one resource a transaction: see the function
     Sweep(queries.refresh_due_schedules, batch_size=1, tally="processed"),
     Sweep(queries.close_waitlists),
+    Sweep(queries.sweep_prebookings),
     Sweep(queries.backfill_jobs),
     Sweep(queries.prune_job_runs),
     Sweep(queries.prune_idempotency_keys),

@@ -34,6 +34,11 @@ async def close_waitlists(db: Database, actor: Actor, limit: int) -> int:
     return int(await db.call_value("close_waitlists", p_actor=actor.json(), p_limit=limit))
 
 
+async def sweep_prebookings(db: Database, actor: Actor, limit: int) -> int:
+    """How many prebookings, whose job was over without them, have failed or have a job again."""
+    return int(await db.call_value("sweep_prebookings", p_actor=actor.json(), p_limit=limit))
+
+
 async def prune_idempotency_keys(db: Database, _actor: Actor, limit: int) -> int:
     """How many idempotency keys were old enough to forget."""
     return int(await db.call_value("prune_idempotency_keys", p_limit=limit))
@@ -181,5 +186,5 @@ async def resume_queue(db: Database, actor: Actor, name: str) -> str:
 
 
 async def read_staggers(db: Database) -> dict[str, int]:
-    """Milliseconds between two starts, for each queue that wants any."""
+    """Milliseconds between two starts, for each queue that somebody has set."""
     return {row["name"]: row["stagger_ms"] for row in await db.call("queue_staggers")}

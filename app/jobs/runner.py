@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -90,9 +90,7 @@ class Runner:
         self._unsettled: list[tuple[Job, Settlement]] = []
         self._settling = asyncio.Lock()
         self._queues: dict[str, Queue] = {}
-        for handler in handlers:
-            queue = self._queues.setdefault(handler.queue, Queue(handler.queue, handler.needs))
-            queue.needs = min(queue.needs, handler.needs)
+        self._take_from([handler.queue for handler in handlers if not handler.queue.endswith("*")])
 
     @property
     def queues(self) -> list[str]:
@@ -110,10 +108,17 @@ class Runner:
         return [held.job for held in self.held.values()] + [job for job, _ in self._unsettled]
 
     async def read_queues(self) -> None:
-        """Learn how far apart each queue wants its jobs to start."""
+        """Learn which queues there are by now, and how far apart each wants its jobs to start."""
         staggers = await queries.read_staggers(self._db)
+        self._take_from(staggers)
         for queue in self._queues.values():
             queue.stagger = staggers.get(queue.name, 0) / 1000
+
+    def _take_from(self, names: Iterable[str]) -> None:
+        for name in names:
+            needs = [handler.needs for handler in self._handlers.values() if handler.takes_from(name)]
+            if needs and name not in self._queues:
+                self._queues[name] = Queue(name, min(needs))
 
     async def fill(self) -> int:
         """Claim as many jobs as there is room for, and start them in that order; answers how many."""

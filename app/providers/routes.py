@@ -5,11 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from app.adapters.registry import find_adapter
 from app.database import Db
 from app.errors import UNREADABLE, Problem, problems
 from app.openapi import operation_id
 from app.providers import queries
-from app.adapters.registry import find_adapter
 from app.providers.schemas import Provider, ProviderName, ProviderRules, Providers
 from app.responses import DatabaseJson
 from app.security import AdminActor

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Mapping
 
-from app.encryption import EncryptionKeys, Sealed
 from app.adapters.adapter import Credentials
+from app.encryption import EncryptionKeys, Sealed
 
 # a ciphertext of another kind never passes for credentials
 KIND = "credentials"

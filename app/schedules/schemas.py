@@ -52,6 +52,9 @@ class ScheduleRules(Input):
     max_bookings_per_customer: Capacity | None = Field(
         None, description="The most bookings still to come that one customer may have of this resource."
     )
+    opening_policy: Literal["fifo", "lottery"] = Field(
+        "fifo", description="In which order prebookings get their places: as they were made, or as they are drawn."
+    )
 
 
 class ExceptionHours(Input):

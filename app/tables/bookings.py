@@ -53,6 +53,7 @@ schedules = sa.Table(
     sa.Column("max_bookings_per_customer", sa.Integer),
     sa.Column("version", sa.Integer, nullable=False),
     *timestamps(),
+    sa.Column("opening_policy", sa.Text, nullable=False),
 )
 
 schedule_exceptions = sa.Table(

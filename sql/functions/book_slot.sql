@@ -1,6 +1,6 @@
 -- Promises: a booking in a slot that its caller has locked, if newcomers may take it, it has room, and the customer has
 -- not reached the limit. Called by create_booking_safe, create_bookings_safe and create_recurring_bookings.
--- Locks: customer, then the new booking and its job. Raises: what require_open_slot, require_room and
+-- Locks: customer, then the new booking and its job. Raises: what require_open_slot, require_turn, require_room and
 -- require_customer_limit raise.
 CREATE OR REPLACE FUNCTION book_slot(
   p_actor jsonb,
@@ -19,6 +19,7 @@ DECLARE
   v_customer_id uuid;
 BEGIN
   PERFORM require_open_slot(p_actor, p_slot, p_now);
+  PERFORM require_turn(p_actor, p_slot, p_units, p_now);
   PERFORM require_room(p_slot, p_units, 1, p_now);
   v_customer_id := upsert_customer(p_customer, p_now);
   PERFORM require_customer_limit(p_actor, p_slot.resource_id, v_customer_id, p_now);

@@ -6,7 +6,8 @@ LANGUAGE sql
 IMMUTABLE PARALLEL SAFE
 RETURN CASE split_part(p_event, '.', 1)
   WHEN 'booking' THEN p_event
+  WHEN 'prebooking' THEN p_event
   WHEN 'schedule' THEN 'schedule.changed'
   WHEN 'schedule_exception' THEN 'schedule.changed'
-  ELSE CASE WHEN p_event = 'slot.full' THEN p_event END
+  ELSE CASE WHEN p_event IN ('slot.full', 'credentials.invalid') THEN p_event END
 END

@@ -1,6 +1,6 @@
 -- Promises: the customer stands in the slot's line, once; where there is room already, the answer is an offer.
 -- Called by POST /v1/waitlist. Locks: slot, customer (if it changes), entry, then the new booking.
--- Raises: SB001 slot_not_found, what require_open_slot and require_customer_limit raise.
+-- Raises: SB001 slot_not_found, what require_open_slot, require_turn and require_customer_limit raise.
 CREATE OR REPLACE FUNCTION join_waitlist(
   p_actor jsonb,
   p_slot_id uuid,
@@ -21,6 +21,7 @@ BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   v_slot := lock_slot(p_slot_id);
   PERFORM require_open_slot(p_actor, v_slot, p_now);
+  PERFORM require_turn(p_actor, v_slot, p_units, p_now);
   v_customer_id := upsert_customer(own_customer(p_actor, p_customer), p_now);
   -- a hold whose time is over goes to the line as it stands; it may be this customer's own offer
   PERFORM expire_slot_holds(p_slot_id, p_now);

@@ -15,7 +15,9 @@ DECLARE
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   PERFORM get_resource(p_resource_id);
-  v_new := jsonb_populate_record(NULL::schedules, p_rules || jsonb_build_object('resource_id', p_resource_id));
+  v_new := jsonb_populate_record(
+    NULL::schedules, '{"opening_policy": "fifo"}' || p_rules || jsonb_build_object('resource_id', p_resource_id)
+  );
   IF p_dry_run THEN
     PERFORM require_hours(v_new.weekly, true);
     RETURN schedule_plan_json(
@@ -40,10 +42,12 @@ BEGIN
   ELSIF to_jsonb(v_old) - c_not_rules <> to_jsonb(v_new) - c_not_rules THEN
     UPDATE schedules c
     SET (weekly, slot_minutes, max_bookings, max_units, horizon_days, min_notice_minutes, booking_window_days,
-         opens_at_local, cancel_cutoff_minutes, hold_minutes, offer_minutes, max_bookings_per_customer, version, updated_at)
+         opens_at_local, cancel_cutoff_minutes, hold_minutes, offer_minutes, max_bookings_per_customer, opening_policy,
+         version, updated_at)
       = (v_new.weekly, v_new.slot_minutes, v_new.max_bookings, v_new.max_units, v_new.horizon_days,
          v_new.min_notice_minutes, v_new.booking_window_days, v_new.opens_at_local, v_new.cancel_cutoff_minutes,
-         v_new.hold_minutes, v_new.offer_minutes, v_new.max_bookings_per_customer, v_new.version, v_new.updated_at)
+         v_new.hold_minutes, v_new.offer_minutes, v_new.max_bookings_per_customer, v_new.opening_policy, v_new.version,
+         v_new.updated_at)
     WHERE c.resource_id = p_resource_id;
   END IF;
   RETURN refresh_future_schedule(p_actor, p_resource_id, p_now);

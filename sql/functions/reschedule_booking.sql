@@ -1,7 +1,7 @@
 -- Promises: the booking has its place in the new slot and no other, under the same id, or nothing changed.
 -- Called by POST /v1/bookings/{id}/reschedule. Locks: both slots by id, booking, then its jobs.
 -- Raises: SB005 booking_not_found, SB006 version_conflict, SB007 invalid_transition, SB010 idempotency_conflict,
--- SB001 slot_not_found, SB013 hold_expired, SB015 too_late, what require_open_slot, require_room and
+-- SB001 slot_not_found, SB013 hold_expired, SB015 too_late, what require_open_slot, require_turn, require_room and
 -- require_customer_limit raise.
 CREATE OR REPLACE FUNCTION reschedule_booking(
   p_actor jsonb,
@@ -34,6 +34,7 @@ BEGIN
     PERFORM require_before_cutoff(v_actor, v_booking, p_now);
     PERFORM require_open_slot(v_actor, v_slot, p_now);
     IF v_slot.id <> v_booking.slot_id THEN
+      PERFORM require_turn(v_actor, v_slot, v_booking.units, p_now);
       PERFORM require_room(v_slot, v_booking.units, 1, p_now);
     END IF;
     IF v_slot.resource_id <> v_booking.resource_id THEN

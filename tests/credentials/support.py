@@ -7,9 +7,9 @@ from uuid import UUID
 import asyncpg
 from pydantic import SecretStr
 
-from app.providers.vault import seal
 from app.encryption import EncryptionKeys, new_encryption_key
 from app.handlers import Job
+from app.providers.vault import seal
 from app.settings import Settings
 from tests.factories import ACTOR
 from tests.sql.support import call_json, one

@@ -11,14 +11,14 @@ import httpx2
 import jwt
 import pytest
 
+from app.adapters.adapter import Credentials
 from app.credentials.handlers import check_credentials
 from app.credentials.rotation import rotate
-from app.providers.vault import seal, unseal
 from app.database import Database
 from app.encryption import EncryptionKeys
 from app.jobs.runner import Runner
 from app.log import configure_logging
-from app.adapters.adapter import Credentials
+from app.providers.vault import seal, unseal
 from app.security import Actor
 from app.settings import Settings
 from tests.credentials.club import Club, ClubAdapter

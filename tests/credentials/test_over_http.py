@@ -7,10 +7,10 @@ import httpx2
 import pytest
 
 from app.credentials.queries import stored_credentials
-from app.providers.vault import unseal
 from app.database import Database
 from app.encryption import EncryptionKeys
 from app.main import create_app
+from app.providers.vault import unseal
 from app.settings import Settings
 from tests.api.calls import assert_problem
 from tests.conftest import client_of

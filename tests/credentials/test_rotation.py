@@ -14,9 +14,9 @@ import pytest
 
 from app.credentials.queries import put_credentials, stored_credentials
 from app.credentials.rotation import rotate
-from app.providers.vault import seal, unseal
 from app.database import Database, open_database
 from app.encryption import EncryptionKeys
+from app.providers.vault import seal, unseal
 from app.security import Actor
 from app.settings import Settings
 from tests.concurrency.rivals import until_waiting

@@ -1,0 +1,1 @@
+"""What is to be booked when booking opens: at our own slots, and at providers outside."""

@@ -1,0 +1,115 @@
+"""One prebooking at a provider: its choices one after the other, until one is had or nothing is left to ask for."""
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from app.adapters.adapter import Adapter, Answer, Credentials, Order
+from app.adapters.registry import find_adapter
+from app.database import Database
+from app.encryption import AlteredError, MissingKeyError
+from app.handlers import Job, Outcome, Retry, Settled, Snooze
+from app.prebookings import queries
+from app.prebookings.instant import Instant
+from app.prebookings.queries import Plan, Result
+from app.prebookings.request import Request
+from app.providers.vault import unseal
+from app.security import Actor
+from app.settings import Settings
+
+ACTOR = Actor("system", "prebooking")
+# A provider that is slow to open, or has no time for us, is asked again until so long after the opening; in one go no
+# longer than so many seconds, for a bounded run may end, and then the job waits.
+CUT_OFF = timedelta(seconds=30)
+IN_ONE_GO = 3.0
+PAUSE = 0.25
+
+PASSED_OVER = {"full", "refused"}
+NOT_YET = {"not_open_yet", "rate_limited"}
+FINAL = {"not_open_yet", "bad_credentials"}
+
+
+class Execution:
+    """What one attempt at the job does: it goes on with the choice at which the one before it stood."""
+
+    def __init__(self, db: Database, settings: Settings, job: Job, prebooking_id: UUID, plan: Plan) -> None:
+        self._db = db
+        self._settings = settings
+        self._job = job
+        self._id = prebooking_id
+        self._plan = plan
+        self._waited = 0.0
+
+    async def run(self) -> Outcome:
+        """Book one of the choices, or say why not. Raises lease_lost."""
+        if not self._plan.is_enabled:
+            return await self._fail("provider_disabled")
+        try:
+            adapter = find_adapter(self._plan.adapter).of(self._plan.settings)
+        except ValueError as error:
+            return await self._fail("provider_broken", str(error))
+        try:
+            return await self._book(adapter, self._credentials())
+        except MissingKeyError as error:
+            # another process has it already
+            return Retry(f"ENCRYPTION_KEYS does not have the key {error}")
+        except AlteredError:
+            return await self._fail("bad_credentials", "what is stored cannot be read any more: store it again")
+        finally:
+            await adapter.close()
+
+    def _credentials(self) -> Credentials:
+        if self._plan.sealed is None:
+            return Credentials({})
+        keys = self._settings.keys_of_credentials
+        if keys is None:
+            raise MissingKeyError(self._plan.sealed.key_id)
+        return unseal(keys, self._plan.provider, self._plan.customer["ref"] or "", self._plan.sealed)
+
+    async def _book(self, adapter: Adapter, credentials: Credentials) -> Outcome:
+        instant = Instant(self._plan.fire_at, await adapter.clock())
+        choice, unclear, refusal = self._plan.choice, self._plan.unclear_attempt_id, None
+        while choice <= len(self._plan.targets):
+            order = Order(self._plan.targets[choice - 1], f"{self._id}:{choice}", self._plan.customer)
+            request = Request(self._db, self._job, self._id, choice, order, adapter, credentials, instant)
+            answer = await request.look_up(unclear) if unclear else await request.ask()
+            if unclear and (
+                answer.finding == "absent" or (answer.finding == "unknown" and adapter.honours_idempotency_key)
+            ):
+                # nothing came of it, or the same key makes the same of it once more
+                unclear = None
+                continue
+            if answer.finding in PASSED_OVER:
+                refusal, choice = refusal or answer, choice + 1
+            elif answer.finding in NOT_YET and (pause := self._pause(answer, instant)) is not None:
+                if self._waited + pause > IN_ONE_GO:
+                    return Snooze(datetime.now(UTC) + timedelta(seconds=pause))
+                await asyncio.sleep(pause)
+                self._waited += pause
+            else:
+                return await self._end(choice, answer)
+        return await self._fail("full", refusal.detail if refusal else None)
+
+    def _pause(self, answer: Answer, instant: Instant) -> float | None:
+        """How many seconds to wait before asking again; None if that is too late."""
+        pause = PAUSE * random.uniform(1, 2) if answer.retry_after is None else answer.retry_after  # noqa: S311
+        in_time = instant.provider_time() + timedelta(seconds=pause) < self._plan.opens_at + CUT_OFF
+        return pause if in_time else None
+
+    async def _end(self, choice: int, answer: Answer) -> Outcome:
+        if answer.finding == "booked":
+            return await self._finish(Result("succeeded", choice, answer.confirmation))
+        if answer.finding in FINAL:
+            return await self._fail(answer.finding, answer.detail)
+        if self._job.attempt >= self._job.max_attempts:
+            return await self._fail(answer.finding, answer.detail, needs_attention=answer.finding == "unknown")
+        after = timedelta(seconds=answer.retry_after) if answer.retry_after is not None else None
+        return Retry(f"{answer.finding}: {answer.detail}", after)
+
+    async def _fail(self, reason: str, detail: str | None = None, *, needs_attention: bool = False) -> Outcome:
+        return await self._finish(Result("failed", reason=reason, detail=detail, needs_attention=needs_attention))
+
+    async def _finish(self, result: Result) -> Outcome:
+        await queries.finish_prebooking(self._db, ACTOR, self._job, self._id, result)
+        return Settled()
