@@ -2,11 +2,13 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
-from app.adapters.adapter import Adapter, Answer, Credentials, Order
-from app.adapters.registry import find_adapter
+from app.adapters.adapter import Adapter, Answer, Clock, Credentials, Order
+from app.adapters.clock import SharedClocks
 from app.database import Database
 from app.encryption import AlteredError, MissingKeyError
 from app.handlers import Job, Outcome, Retry, Settled, Snooze
@@ -30,12 +32,20 @@ NOT_YET = {"not_open_yet", "rate_limited"}
 FINAL = {"not_open_yet", "bad_credentials"}
 
 
+class Means(NamedTuple):
+    """What all executions of one process share: also what is known of the clocks of providers."""
+
+    db: Database
+    settings: Settings
+    clocks: SharedClocks
+    find_adapter: Callable[[str], type[Adapter]]
+
+
 class Execution:
     """What one attempt at the job does: it goes on with the choice at which the one before it stood."""
 
-    def __init__(self, db: Database, settings: Settings, job: Job, prebooking_id: UUID, plan: Plan) -> None:
-        self._db = db
-        self._settings = settings
+    def __init__(self, means: Means, job: Job, prebooking_id: UUID, plan: Plan) -> None:
+        self._means = means
         self._job = job
         self._id = prebooking_id
         self._plan = plan
@@ -46,7 +56,7 @@ class Execution:
         if not self._plan.is_enabled:
             return await self._fail("provider_disabled")
         try:
-            adapter = find_adapter(self._plan.adapter).of(self._plan.settings)
+            adapter = self._means.find_adapter(self._plan.adapter).of(self._plan.settings)
         except ValueError as error:
             return await self._fail("provider_broken", str(error))
         try:
@@ -62,17 +72,17 @@ class Execution:
     def _credentials(self) -> Credentials:
         if self._plan.sealed is None:
             return Credentials({})
-        keys = self._settings.keys_of_credentials
+        keys = self._means.settings.keys_of_credentials
         if keys is None:
             raise MissingKeyError(self._plan.sealed.key_id)
         return unseal(keys, self._plan.provider, self._plan.customer["ref"] or "", self._plan.sealed)
 
     async def _book(self, adapter: Adapter, credentials: Credentials) -> Outcome:
-        instant = Instant(self._plan.fire_at, await adapter.clock())
+        instant = Instant(self._plan.fire_at, await self._clock(adapter))
         choice, unclear, refusal = self._plan.choice, self._plan.unclear_attempt_id, None
         while choice <= len(self._plan.targets):
             order = Order(self._plan.targets[choice - 1], f"{self._id}:{choice}", self._plan.customer)
-            request = Request(self._db, self._job, self._id, choice, order, adapter, credentials, instant)
+            request = Request(self._means.db, self._job, self._id, choice, order, adapter, credentials, instant)
             answer = await request.look_up(unclear) if unclear else await request.ask()
             if unclear and (
                 answer.finding == "absent" or (answer.finding == "unknown" and adapter.honours_idempotency_key)
@@ -90,6 +100,12 @@ class Execution:
             else:
                 return await self._end(choice, answer)
         return await self._fail("full", refusal.detail if refusal else None)
+
+    async def _clock(self, adapter: Adapter) -> Clock | None:
+        if self._plan.fire_at < datetime.now(UTC):
+            # late already: no time to lose
+            return None
+        return await self._means.clocks.get(self._plan.provider, adapter.clock)
 
     def _pause(self, answer: Answer, instant: Instant) -> float | None:
         """How many seconds to wait before asking again; None if that is too late."""
@@ -111,5 +127,5 @@ class Execution:
         return await self._finish(Result("failed", reason=reason, detail=detail, needs_attention=needs_attention))
 
     async def _finish(self, result: Result) -> Outcome:
-        await queries.finish_prebooking(self._db, ACTOR, self._job, self._id, result)
+        await queries.finish_prebooking(self._means.db, ACTOR, self._job, self._id, result)
         return Settled()

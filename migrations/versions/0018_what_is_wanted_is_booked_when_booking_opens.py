@@ -907,8 +907,8 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  -- for getting ready: the log-in, the connection, the provider's clock
-  c_ahead CONSTANT interval := interval '3 seconds';
+  -- for getting ready: the provider's clock, the log-in, the connection
+  c_ahead CONSTANT interval := interval '4 seconds';
 BEGIN
   IF NEW.status = 'pending' AND NEW.provider IS NULL THEN
     PERFORM enqueue_opening(NEW, NEW.updated_at);

@@ -1,16 +1,15 @@
 """Prebookings at a resource of ours: who made one first goes first, and newcomers wait for their turn."""
 
 import json
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from tests.factories import ACTOR, HOUR, Factory, create_booking
+from tests.factories import ACTOR, HOUR, Factory
 from tests.sql.schedules import put_schedule
-from tests.sql.support import at, call_json, call_row, one, refused
+from tests.sql.support import at, call_json, call_row, one
 
 MONDAY = at("2030-06-03T00:00")
 OPENS = at("2030-06-03T05:00")
@@ -18,7 +17,7 @@ EARLIER = OPENS - HOUR
 TEN = "2030-06-10T10:00"
 ELEVEN = "2030-06-10T11:00"
 # a week ahead, at eight in the morning of the resource's zone
-RULES = {
+RULES: dict[str, Any] = {
     "slot_minutes": 60,
     "max_bookings": 2,
     "weekly": [{"weekday": day, "opens": "09:00", "closes": "18:00"} for day in range(1, 8)],
