@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.runtime  ## book, race, complete and audit on an embedded Postgres, then keep serving
+demo: $(VENV)/.runtime  ## race, complete, audit and win an opening on an embedded Postgres, then keep serving
 	@$(BIN)/holdfast demo
 
 test: $(VENV)/.dev  ## run the whole test suite on an embedded Postgres

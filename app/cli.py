@@ -38,6 +38,8 @@ from app.migrate import migrate as run_migrations
 from app.schemas import is_timezone
 from app.security import Actor, Scope
 from app.settings import Settings
+from app.simulator.serving import play
+from app.simulator.world import Conduct
 
 Answer = TypeVar("Answer")
 
@@ -92,10 +94,16 @@ def listen(settings: Settings) -> socket.socket:
 
 @app.command()
 def demo(*, once: Annotated[bool, typer.Option("--once", help="End after the story.")] = False) -> None:
-    """Book, race, complete and audit on an embedded Postgres, then keep serving."""
+    """Race, complete, audit and win an opening on an embedded Postgres, then keep serving."""
     os.environ.setdefault("LOG_LEVEL", "warning")
     with installation() as settings, listen(settings) as listener:
         asyncio.run(demonstration.run(settings, listener, keep_serving=not once))
+
+
+@app.command()
+def simulator(port: Annotated[int, typer.Option(help="Port to listen on; 0 is any that is free.")] = 0) -> None:
+    """Play a provider to try prebookings at: docs/providers.md describes it."""
+    play(Conduct(), port)
 
 
 @app.command()

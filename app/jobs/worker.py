@@ -105,6 +105,8 @@ class Worker:
             await self._runner.something_finished(HESITATION)
         if await self._runner.fill():
             return
+        # there may be one more by now
+        await self._runner.read_queues()
         wait = POLL * random.uniform(0.5, 1)  # noqa: S311 - no secret
         if self._runner.queues and self._runner.room:
             due_in = await queries.next_job_due_in(self._db, self._runner.queues)

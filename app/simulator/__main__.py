@@ -1,10 +1,8 @@
 """`python -m app.simulator --port 0` says where it listens, and serves until it is stopped."""
 
 import argparse
-import sys
 
-from app.simulator.serving import listen, server_of
-from app.simulator.site import create_simulator
+from app.simulator.serving import play
 from app.simulator.world import Conduct
 
 
@@ -17,11 +15,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1, help="which of them fail")
     arguments = parser.parse_args()
-    simulator = create_simulator(Conduct(failure_rate=arguments.failure_rate, seed=arguments.seed))
-    listening, url = listen(arguments.port)
-    sys.stdout.write(f"simulator listens on {url}\n")
-    sys.stdout.flush()
-    server_of(simulator).run(sockets=[listening])
+    play(Conduct(failure_rate=arguments.failure_rate, seed=arguments.seed), arguments.port)
 
 
 if __name__ == "__main__":

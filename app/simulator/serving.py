@@ -2,10 +2,14 @@
 
 import asyncio
 import socket
+import sys
 
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.simulator.site import create_simulator
+from app.simulator.world import Conduct
 
 
 class _Breakable(HttpToolsProtocol):
@@ -36,3 +40,11 @@ def server_of(simulator: Starlette) -> uvicorn.Server:
         timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)
+
+
+def play(conduct: Conduct, port: int) -> None:
+    """Say on standard output where it listens, and serve until stopped."""
+    listening, url = listen(port)
+    sys.stdout.write(f"simulator listens on {url}\n")
+    sys.stdout.flush()
+    server_of(create_simulator(conduct)).run(sockets=[listening])
