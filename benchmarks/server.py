@@ -14,11 +14,19 @@ from pathlib import Path
 from app import embedded
 from app.embedded.account import Account
 from app.settings import Settings
+from benchmarks.database import BackDoor
 from benchmarks.plan import CONNECTIONS, WORKERS
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
 STOP_SECONDS = 15
+# what a listener asks, last of all, whether it still is one
+IS_LISTENING = """
+SELECT EXISTS (
+  SELECT FROM pg_stat_activity
+  WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%pg_listening_channels%'
+)
+"""
 
 
 @contextmanager
@@ -46,10 +54,24 @@ def api(settings: Settings) -> Iterator[int]:
         *("--host", "127.0.0.1", "--port", str(port), "--workers", str(WORKERS)),
         *("--no-access-log", "--log-level", "warning"),
     ]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **_environment(settings)})
-    try:
+    with _running(command, settings) as process:
         _wait_until_ready(process, port)
         yield port
+
+
+@contextmanager
+def worker(settings: Settings) -> Iterator[None]:
+    """A worker in a process of its own, for as long as the block runs, which begins when it listens."""
+    with _running([sys.executable, "-m", "app.cli", "worker"], settings) as process:
+        _wait_until_listening(process, BackDoor(settings.dsn))
+        yield
+
+
+@contextmanager
+def _running(command: list[str], settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **_environment(settings)})
+    try:
+        yield process
     finally:
         _stop(process)
 
@@ -76,6 +98,15 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
     while not _is_ready(port):
         if process.poll() is not None or time.monotonic() > deadline:
             msg = "the API did not come up; what it said is above"
+            raise RuntimeError(msg)
+        time.sleep(0.05)
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], database: BackDoor) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not database.run(lambda connection: connection.fetchval(IS_LISTENING)):
+        if process.poll() is not None or time.monotonic() > deadline:
+            msg = "the worker did not come up; what it said is above"
             raise RuntimeError(msg)
         time.sleep(0.05)
 

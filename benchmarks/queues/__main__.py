@@ -15,12 +15,15 @@ from benchmarks.database import BackDoor
 from benchmarks.machine import describe
 from benchmarks.queues.backlog import measure_backlog
 from benchmarks.queues.bench import Bench
+from benchmarks.queues.commits import measure_commits
 from benchmarks.queues.completing import measure_completing
 from benchmarks.queues.drain import measure_drain
 from benchmarks.queues.lateness import measure_lateness
 from benchmarks.queues.overlap import measure_overlap
 from benchmarks.queues.plan import FULL, QUICK, QueuePlan
+from benchmarks.queues.pruning import measure_pruning
 from benchmarks.queues.report import Measured, QueueReport
+from benchmarks.queues.snapshot import measure_snapshot
 from benchmarks.queues.systems import find_systems
 from benchmarks.queues.trigger import measure_trigger
 from benchmarks.server import durable_postgres
@@ -32,6 +35,9 @@ MEASUREMENTS: dict[str, Callable[[Bench], Measured]] = {
     "lateness": measure_lateness,
     "overlap": measure_overlap,
     "trigger": measure_trigger,
+    "snapshot": measure_snapshot,
+    "prune": measure_pruning,
+    "commits": measure_commits,
 }
 
 

@@ -1,8 +1,8 @@
 """Our worker, driven as its peers are: `python -m benchmarks.queues.holdfast WHAT URL COUNT` says one line of JSON.
 
 `prepare` makes the schema and COUNT jobs of the far future, `drain` does COUNT no-ops, `lateness` does COUNT jobs that
-are due at one instant, and `claims` claims ten jobs COUNT times. The worker has its defaults, and the event loop that
-serves it in production.
+are due at one instant, `run-lateness` does the same in a bounded run, and `claims` claims ten jobs COUNT times. The
+worker has its defaults, and the event loop that serves it in production.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ import json
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -20,16 +21,15 @@ import uvloop
 
 from app.database import Database, open_database
 from app.handlers import Handler, Job, Ok, Outcome
-from app.jobs import queries
+from app.jobs.processor import process_jobs
 from app.jobs.worker import CONCURRENCY, working
 from app.log import configure_logging
 from app.migrate import migrate
+from app.security import Actor
 from app.settings import Settings
 from benchmarks.database import SCHEMA
+from benchmarks.queues.claims import CLAIM, claim_ten
 
-QUEUE = "default"
-CLAIM = 10
-LEASE = 60.0
 FILL_BATCH = 50_000
 # Seconds: so often it is looked whether all is settled, and so far ahead a job is due; the rest is left to chance, lest
 # it suit somebody's polling.
@@ -84,6 +84,24 @@ async def _drain(db: Database, settings: Settings, connection: asyncpg.Connectio
 async def lateness(db: Database, settings: Settings, connection: asyncpg.Connection, count: int) -> dict[str, Any]:
     """The milliseconds from the instant at which all are due until each handler's start."""
     await _drain(db, settings, connection, count)
+    return await _lateness(connection, count, lambda *handlers: working(db, settings, handlers))
+
+
+async def run_lateness(db: Database, _settings: Settings, connection: asyncpg.Connection, count: int) -> dict[str, Any]:
+    """The same of a bounded run that is under way at the instant."""
+
+    @asynccontextmanager
+    async def run(*handlers: Handler) -> AsyncIterator[None]:
+        bounded = asyncio.create_task(process_jobs(db, Actor("system", "benchmark"), handlers))
+        yield
+        await bounded
+
+    return await _lateness(connection, count, run)
+
+
+async def _lateness(
+    connection: asyncpg.Connection, count: int, at_work: Callable[..., AbstractAsyncContextManager[None]]
+) -> dict[str, Any]:
     late: list[float] = []
 
     async def mark(job: Job) -> Outcome:
@@ -91,7 +109,7 @@ async def lateness(db: Database, settings: Settings, connection: asyncpg.Connect
         return Ok()
 
     await _fill(connection, count, datetime.now(UTC) + timedelta(seconds=LEAD + random.random()))  # noqa: S311
-    async with working(db, settings, (Handler("noop", mark),)):
+    async with at_work(Handler("noop", mark)):
         while len(late) < count:  # noqa: ASYNC110 - so of every system
             await asyncio.sleep(LOOK)
     return {"late_ms": late, "done": len(late)}
@@ -99,15 +117,8 @@ async def lateness(db: Database, settings: Settings, connection: asyncpg.Connect
 
 async def claims(db: Database, _settings: Settings, connection: asyncpg.Connection, count: int) -> dict[str, Any]:
     """The milliseconds of each claim of ten jobs, as the processor makes it; settled in between, unmeasured."""
-    took: list[float] = []
     await _fill(connection, count * CLAIM, datetime.now(UTC))
-    for _ in range(count):
-        began = time.perf_counter()
-        jobs = await queries.claim_jobs(db, "benchmark", QUEUE, CLAIM, LEASE)
-        took.append((time.perf_counter() - began) * 1000)
-        await queries.settle_jobs(
-            db, [{"id": str(job.id), "lease_token": job.lease_token, "outcome": "processed"} for job in jobs]
-        )
+    took = [(await claim_ten(db))[1] for _ in range(count)]
     return {"claim_ms": took, "done": len(took)}
 
 
@@ -137,7 +148,13 @@ def main() -> None:
     configure_logging(settings.log_level)
     if what == "prepare":
         migrate(settings)
-    work = {"prepare": prepare, "drain": drain, "lateness": lateness, "claims": claims}[what]
+    work = {
+        "prepare": prepare,
+        "drain": drain,
+        "lateness": lateness,
+        "run-lateness": run_lateness,
+        "claims": claims,
+    }[what]
     print(json.dumps(uvloop.run(_run(work, settings, int(count)))))
 
 

@@ -20,6 +20,10 @@ class QueuePlan:
     """Jobs that are due at one instant."""
     overlapping: int
     """Jobs that the overlapping runs find due."""
+    snapshot_seconds: float
+    """For how long somebody else holds a snapshot open."""
+    old: int
+    """Ended jobs that are forgotten while others are claimed."""
     bookings: Plan
     """What is completed set-based, and booked with the trigger and without it."""
 
@@ -31,6 +35,8 @@ FULL = QueuePlan(
     claims=1_000,
     at_once=500,
     overlapping=2_000,
+    snapshot_seconds=60,
+    old=100_000,
     bookings=replace(plan.FULL, rounds=1, crowd=0, crowd_turns=1, due=100_000, due_slots=5_000),
 )
 
@@ -41,5 +47,7 @@ QUICK = QueuePlan(
     claims=50,
     at_once=50,
     overlapping=100,
+    snapshot_seconds=3,
+    old=5_000,
     bookings=replace(plan.QUICK, crowd=0),
 )

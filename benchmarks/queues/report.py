@@ -9,14 +9,17 @@ from rich.table import Table
 
 from benchmarks.machine import Machine
 from benchmarks.queues.backlog import Backlogs
+from benchmarks.queues.commits import Commits
 from benchmarks.queues.completing import Completions
 from benchmarks.queues.drain import Drains
 from benchmarks.queues.lateness import LatenessRuns
 from benchmarks.queues.overlap import Overlap
 from benchmarks.queues.plan import QueuePlan
+from benchmarks.queues.pruning import Pruning
+from benchmarks.queues.snapshot import Snapshots
 from benchmarks.queues.trigger import TriggerCost
 
-Measured = Drains | Backlogs | Completions | LatenessRuns | Overlap | TriggerCost
+Measured = Drains | Backlogs | Completions | LatenessRuns | Overlap | TriggerCost | Snapshots | Pruning | Commits
 
 
 @dataclass(frozen=True)
