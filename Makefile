@@ -16,7 +16,7 @@ demo: $(VENV)/.runtime  ## race, complete, audit and win an opening on an embedd
 test: $(VENV)/.dev  ## run the whole test suite on an embedded Postgres
 	@$(BIN)/python -m pytest $(ARGS)
 
-soak: $(VENV)/.dev  ## play at random against the promises for a quarter of an hour
+soak: $(VENV)/.dev  ## play at random against the promises for half an hour, and kill -9 runs a thousand times
 	@$(BIN)/python -m pytest tests/soak --timeout 900 $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, import contracts, migration safety
