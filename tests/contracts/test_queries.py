@@ -32,12 +32,18 @@ def calls_in(path: Path) -> Iterator[Called]:
                 yield Called(f"{path.relative_to(ROOT)}:{node.lineno}", function, given)
 
 
+CALLED = [call for path in (ROOT / "app").rglob("*.py") for call in calls_in(path)]
+
+
+def test_no_process_tells_the_database_what_time_it_is() -> None:
+    assert [call for call in CALLED if "p_now" in call.given] == []
+
+
 async def test_python_and_sql_agree_on_names_and_parameters(conn: asyncpg.Connection) -> None:
     known = {row["proname"]: row for row in await conn.fetch(PARAMETERS)}
-    calls = [call for path in (ROOT / "app").rglob("*.py") for call in calls_in(path)]
 
-    assert len(calls) > 10
-    for call in calls:
+    assert len(CALLED) > 10
+    for call in CALLED:
         assert call.function in known, call
         names = known[call.function]["names"]
         assert call.given <= set(names), call

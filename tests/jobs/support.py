@@ -262,6 +262,10 @@ class Wire:
         """Say nothing more in either direction, and do not hang up."""
         self._flows.clear()
 
+    def speak_again(self) -> None:
+        """Carry what comes from now on, and what was kept back."""
+        self._flows.set()
+
     def hang_up(self) -> None:
         """Break every connection off."""
         for pump in self._pumps:

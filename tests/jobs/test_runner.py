@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from app.database import Database, open_database
 from app.handlers import FollowUp, Job, Ok, Outcome, Permanent, Retry, Settled, Skip, Snooze
@@ -184,6 +185,20 @@ async def test_of_an_exception_its_kind_is_kept_and_never_its_words(
     job = await job_row(conn, job_id)
     assert (job["status"], job["error_message"]) == ("pending", "ValueError")
     assert await conn.fetchval("SELECT array_agg(error_message) FROM job_attempts") == ["ValueError"]
+
+
+async def test_neither_a_payload_nor_the_words_of_an_exception_are_logged(
+    database: Database, conn: asyncpg.Connection
+) -> None:
+    job_id = await enqueue(conn, payload={"to": "ann@example.com"})
+
+    with capture_logs() as logged:
+        await do_all(runner_of(database, raises(ValueError("the secret of ann@example.com"))))
+
+    assert [(entry["event"], entry["job_id"], entry["error"]) for entry in logged] == [
+        ("a job failed", str(job_id), "ValueError")
+    ]
+    assert "ann@example.com" not in str(logged)
 
 
 async def test_of_a_long_error_two_thousand_characters_are_kept(database: Database, conn: asyncpg.Connection) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from app.database import Database
 from app.handlers import Handler, Job, Ok, Outcome, Retry
@@ -25,6 +27,7 @@ from tests.jobs.support import (
     EFFECTS,
     PATIENCE_SECONDS,
     Gate,
+    Wire,
     answers,
     attempts_of,
     effects,
@@ -157,6 +160,47 @@ async def test_a_listener_whose_connection_died_comes_back_and_misses_nothing(
         await enqueue(conn)
         await Waker(database).wake()
         await until_done(conn, 2)
+
+
+async def test_a_listener_whose_connection_falls_silent_gives_it_up_and_misses_nothing_when_it_is_back(
+    database: Database, settings: Settings, conn: asyncpg.Connection, tune: Tune
+) -> None:
+    tune(listener, PATIENCE=0.3)
+    async with Wire(settings.dsn) as wire:
+        away = settings.model_copy(update={"database_url": SecretStr(wire.dsn)})
+        # it claims by another way, and looks for nothing by itself
+        async with at_work(database, away, answers(Ok())):
+            await until_asleep(conn)
+            with capture_logs() as logged:
+                wire.fall_silent()
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while "cannot listen" not in [entry["event"] for entry in logged]:  # noqa: ASYNC110 - it tells nobody
+                        await asyncio.sleep(0.01)
+            await enqueue(conn)
+            await Waker(database).wake()
+            assert await statuses(conn) == {"pending": 1}
+            wire.speak_again()
+            await until_done(conn, 1)
+
+            await until_asleep(conn)
+            await enqueue(conn)
+            await Waker(database).wake()
+            await until_done(conn, 2)
+
+
+async def test_while_its_listener_is_deaf_a_worker_finds_what_is_due_by_looking(
+    database: Database, settings: Settings, conn: asyncpg.Connection, tune: Tune
+) -> None:
+    tune(POLL=0.05)
+    async with Wire(settings.dsn) as wire:
+        wire.fall_silent()
+        away = settings.model_copy(update={"database_url": SecretStr(wire.dsn)})
+        async with at_work(database, away, answers(Ok())):
+            await enqueue(conn)
+            await until_done(conn, 1)
+            await enqueue(conn)
+            await until_done(conn, 2)
+            assert await conn.fetchval(LISTENERS) == 0
 
 
 async def test_a_running_job_is_leased_for_longer_and_longer_and_nobody_else_gets_it(
