@@ -14,7 +14,7 @@ from app.settings import Settings
 from benchmarks.database import SCHEMA
 from benchmarks.figures import compare, percentile
 from benchmarks.queues.bench import Bench
-from benchmarks.queues.claims import CALLERS, CLAIM, claims_for, claims_while
+from benchmarks.queues.claims import CLAIM, claims_for, claims_while
 from benchmarks.queues.table import Row, show_ms, show_rate, show_ratio
 
 # as the processor does it
@@ -63,8 +63,8 @@ class Pruning:
         ratio = show_ratio(compare(self.beside.p99_ms, self.without.p99_ms))
         without, beside = ((show_ms(side.p50_ms), show_ms(side.p99_ms)) for side in (self.without, self.beside))
         return [
-            Row(f"claim of {CLAIM}, {CALLERS} callers, {self.old:,} old jobs", "", "", *without),
-            Row("  while they are forgotten (of p99)", "", ratio, *beside),
+            Row(f"claim of {CLAIM}, {self.old:,} old jobs", "", "", *without),
+            Row("  as they are forgotten (of p99)", "", ratio, *beside),
             Row("  forgotten meanwhile", show_rate(self.rates)),
         ]
 

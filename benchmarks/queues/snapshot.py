@@ -29,7 +29,7 @@ class Snapshots:
         """The p99 beside it and after it, as multiples of that before."""
         return [
             *self._row(f"claim of {CLAIM}, {CALLERS} callers", self.before_ms),
-            *self._row(f"  beside a snapshot of {self.seconds:.0f} s (of p99)", self.beside_ms),
+            *self._row(f"  beside a {self.seconds:.0f} s snapshot (of p99)", self.beside_ms),
             *self._row(f"  {self.rest:.0f} s after it (of p99)", self.after_ms),
         ]
 

@@ -255,12 +255,19 @@ class Wire:
         self._url = urlsplit(dsn)
         self._flows = asyncio.Event()
         self._flows.set()
+        self._is_called = asyncio.Event()
         self._pumps: set[asyncio.Task[None]] = set()
         self.dsn = ""
 
     def fall_silent(self) -> None:
         """Say nothing more in either direction, and do not hang up."""
         self._flows.clear()
+        self._is_called.clear()
+
+    async def until_called(self) -> None:
+        """Return when somebody has tried to connect since it fell silent."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self._is_called.wait()
 
     def speak_again(self) -> None:
         """Carry what comes from now on, and what was kept back."""
@@ -283,6 +290,7 @@ class Wire:
         await asyncio.gather(*self._pumps, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._is_called.set()
         asked = parse_qs(self._url.query)
         host, port = asked["host"][0], asked.get("port", ["5432"])[0]
         if host.startswith("/"):

@@ -1,12 +1,16 @@
 """A runner claims, runs and settles: what each outcome of a handler comes to, and what holds while handlers run."""
 
 import asyncio
+import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import asyncpg
 import pytest
+import structlog
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from app.database import Database, open_database
 from app.handlers import FollowUp, Job, Ok, Outcome, Permanent, Retry, Settled, Skip, Snooze
@@ -187,13 +191,22 @@ async def test_of_an_exception_its_kind_is_kept_and_never_its_words(
     assert await conn.fetchval("SELECT array_agg(error_message) FROM job_attempts") == ["ValueError"]
 
 
+@pytest.fixture
+def logged() -> Iterator[list[EventDict]]:
+    """Whatever is logged, of any level."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
+    with capture_logs() as entries:
+        yield entries
+    structlog.configure(**before)
+
+
 async def test_neither_a_payload_nor_the_words_of_an_exception_are_logged(
-    database: Database, conn: asyncpg.Connection
+    database: Database, conn: asyncpg.Connection, logged: list[EventDict]
 ) -> None:
     job_id = await enqueue(conn, payload={"to": "ann@example.com"})
 
-    with capture_logs() as logged:
-        await do_all(runner_of(database, raises(ValueError("the secret of ann@example.com"))))
+    await do_all(runner_of(database, raises(ValueError("the secret of ann@example.com"))))
 
     assert [(entry["event"], entry["job_id"], entry["error"]) for entry in logged] == [
         ("a job failed", str(job_id), "ValueError")

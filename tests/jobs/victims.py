@@ -13,7 +13,7 @@ import asyncpg
 import httpx2
 
 from app.database import open_database
-from app.jobs.processor import ANSWER_LIMIT, process_jobs
+from app.jobs.processor import process_jobs
 from app.settings import Settings
 from tests.concurrency.rivals import SESSIONS, until
 from tests.jobs.support import ACTOR, PATIENCE_SECONDS, effects, lose_leases, posts, statuses
@@ -124,14 +124,14 @@ async def do_the_rest(victims: Victims, conn: asyncpg.Connection, settings: Sett
 
 async def assert_each_effect_happened_once(conn: asyncpg.Connection, count: int) -> None:
     """So many jobs of a handler that has its effect inside the database are done, each once."""
-    assert await statuses(conn, "effect") == {"processed": count}
-    assert await conn.fetchval("SELECT count(*) FROM effects") == count
-    assert await conn.fetchval("SELECT count(DISTINCT job_id) FROM effects") == count
+    jobs = await statuses(conn, "effect")
+    assert jobs == {"processed": count}, jobs
+    (happened,) = await conn.fetch("SELECT count(*), count(DISTINCT job_id) FROM effects")
+    assert tuple(happened) == (count, count), happened
 
 
-async def assert_many_died_at_work_and_the_others_answered_in_time(victims: Victims, conn: asyncpg.Connection) -> None:
+async def assert_some_died_at_work(conn: asyncpg.Connection) -> None:
     """Else nothing was proven."""
     lost = """SELECT count(*) FROM job_attempts a JOIN job_runs r USING (instance_id)
     WHERE a.outcome = 'lease_expired' AND r.ended_at IS NULL"""
     assert await conn.fetchval(lost) > 0
-    assert 0 < max(victims.answers) < ANSWER_LIMIT
