@@ -48,7 +48,7 @@ def check_credentials(db: Database, settings: Settings) -> Handler:
 async def _check(db: Database, stored: Stored, credentials: Credentials) -> Outcome:
     try:
         adapter = find_adapter(stored.adapter).of(stored.settings)
-    except (LookupError, ValueError):
+    except ValueError:
         return Permanent(f"the adapter {stored.adapter} is not installed, or does not take the provider's settings")
     try:
         answer = await adapter.check_credentials(credentials)

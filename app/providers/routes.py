@@ -58,7 +58,7 @@ async def _require_settings(adapter: str, settings: Mapping[str, Any]) -> None:
     """Return if there is such an adapter, and it takes these settings. Raises Problem `validation`."""
     try:
         found = find_adapter(adapter)
-    except LookupError as error:
+    except ValueError as error:
         raise _invalid("body.adapter", str(error)) from None
     try:
         made = found.of(settings)

@@ -58,7 +58,9 @@ async def test_the_adapter_says_what_is_wrong_with_its_settings(
 async def test_an_adapter_that_is_not_installed_is_named(admin: httpx2.AsyncClient) -> None:
     problem = assert_problem(await put(admin, adapter="tennis"), 422, "validation")
 
-    assert problem["errors"] == [{"field": "body.adapter", "message": "there is no adapter 'tennis'"}]
+    (error,) = problem["errors"]
+    assert error["field"] == "body.adapter"
+    assert error["message"].startswith("the adapter 'tennis' is not installed")
 
 
 @pytest.mark.parametrize(
@@ -92,5 +94,5 @@ async def test_a_name_that_is_not_plain_is_refused(admin: httpx2.AsyncClient, na
 
 def test_an_adapter_is_found_in_whichever_package_offers_it() -> None:
     assert find_adapter("club") is ClubAdapter
-    with pytest.raises(LookupError, match="tennis"):
+    with pytest.raises(ValueError, match="tennis"):
         find_adapter("tennis")
