@@ -14,13 +14,10 @@ from pydantic import (
     model_validator,
 )
 
-from app.adapters.templates import check_names
+from app.adapters.templates import ORDER_NAMES, check_names
 from app.schemas import Metadata
 from app.settings import is_loopback
 
-ORDER_NAMES = frozenset(
-    {"target.*", "customer.ref", "customer.name", "customer.email", "customer.phone", "idempotency_key"}
-)
 # What says where a request ends and who it is for is not an admin's to set.
 FRAMING = {
     "connection",

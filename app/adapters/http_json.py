@@ -14,7 +14,7 @@ from app.adapters.adapter import Answer, Clock, Credentials, Finding, Fire, Orde
 from app.adapters.clock import Reading, measure
 from app.adapters.description import Booking, Description, Login, Lookup, Request
 from app.adapters.reading import UNLIKELY, answer_of, document_of, finding_of, http_date, retry_after_of, text_at
-from app.adapters.templates import Unfit, Values, fill_header, fill_json, fill_path
+from app.adapters.templates import Unfit, Values, fill_header, fill_json, fill_path, secrets_of, values_of
 from app.adapters.wire import Connection, Exchange, NoAnswer, NotSent, Origin, Response
 
 # Between two attempts to open the connection again while an order waits for its instant.
@@ -66,7 +66,7 @@ class HttpJsonAdapter:
             return session.answer
         booking = self._description.booking
         try:
-            exchange = self._exchange(booking, _values_of(order), [*session.headers, *_key_header(booking, order)])
+            exchange = self._exchange(booking, values_of(order), [*session.headers, *_key_header(booking, order)])
             await self._connect()
             response = await self._fire(exchange, fire)
         except Unfit as error:
@@ -88,7 +88,7 @@ class HttpJsonAdapter:
         if session.answer.finding != "valid":
             return session.answer
         try:
-            response = await self._send(self._exchange(lookup, _values_of(order), session.headers))
+            response = await self._send(self._exchange(lookup, values_of(order), session.headers))
         except (Unfit, NotSent, NoAnswer) as error:
             return answer_of("unknown", str(error), session.secrets)
         answer = self._read(response, lookup, "unknown", session.secrets, lookup.confirmation)
@@ -102,7 +102,7 @@ class HttpJsonAdapter:
     async def _log_in(self, credentials: Credentials) -> Session:
         login = self._description.login
         secrets = tuple(credentials.fields.values())
-        values = {f"credentials.{name}": value for name, value in credentials.fields.items()}
+        values = secrets_of(credentials)
         try:
             if login is None:
                 return Session(
@@ -120,7 +120,7 @@ class HttpJsonAdapter:
         if answer.finding != "valid":
             return Session(answer)
         try:
-            headers = self._session_headers(values | ({"token": token} if token else {}), cookies)
+            headers = self._session_headers({**values, **({"token": token} if token else {})}, cookies)
         except Unfit as error:
             return Session(answer_of("unavailable", str(error), secrets))
         return Session(answer, headers, secrets)
@@ -233,16 +233,10 @@ def _time_of(text: str, unit: str) -> float | None:
     return int(text) / 1000 if re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
-def _values_of(order: Order) -> dict[str, Any]:
-    target = {f"target.{name}": value for name, value in order.target.items()}
-    customer = {f"customer.{name}": value for name, value in order.customer.items()}
-    return {**target, **customer, "idempotency_key": order.idempotency_key}
-
-
 def _key_header(booking: Booking, order: Order) -> Headers:
     if booking.idempotency_header is None:
         return []
-    return [(booking.idempotency_header, fill_header("{idempotency_key}", _values_of(order)))]
+    return [(booking.idempotency_header, fill_header("{idempotency_key}", values_of(order)))]
 
 
 def _encoded(body: object) -> bytes:

@@ -8,7 +8,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from app.adapters.adapter import Credentials, Order
+
 Values = Mapping[str, Any]
+# what an order has to say
+ORDER_NAMES = frozenset(
+    {"target.*", "customer.ref", "customer.name", "customer.email", "customer.phone", "idempotency_key"}
+)
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -17,6 +23,20 @@ _PRINTABLE = re.compile(r"([!-~]([ -~]*[!-~])?)?")
 
 class Unfit(ValueError):  # noqa: N818 - it says what is wrong with a value
     """A value is absent, or cannot stand where it should. Says which one, and never what it is."""
+
+
+def values_of(order: Order) -> Values:
+    """What an order says, by its names in templates."""
+    return {
+        **{f"target.{name}": value for name, value in order.target.items()},
+        **{f"customer.{name}": value for name, value in order.customer.items()},
+        "idempotency_key": order.idempotency_key,
+    }
+
+
+def secrets_of(credentials: Credentials) -> Values:
+    """What credentials say, by its names in templates."""
+    return {f"credentials.{name}": value for name, value in credentials.fields.items()}
 
 
 def check_names(template: object, known: Collection[str]) -> None:
@@ -28,11 +48,16 @@ def check_names(template: object, known: Collection[str]) -> None:
         for name in _PLACE.findall(text):
             root, _, field = name.partition(".")
             if name not in known and not (f"{root}.*" in known and _FIELD.fullmatch(field)):
-                msg = f"{{{name}}} is not known here; known are {', '.join(sorted(known))}"
+                msg = f"{{{name}}} is not known here; known are {', '.join(sorted(known)) or 'no names'}"
                 raise ValueError(msg)
         if re.search(r"[{}]", _PLACE.sub("", text)):
             msg = "a brace opens or closes a name, as in {target.date}"
             raise ValueError(msg)
+
+
+def fill_text(template: str, values: Values) -> str:
+    """The text with its values. Raises Unfit."""
+    return _PLACE.sub(lambda place: _text(place[1], values), template)
 
 
 def fill_path(template: str, values: Values) -> str:
@@ -42,7 +67,7 @@ def fill_path(template: str, values: Values) -> str:
 
 def fill_header(template: str, values: Values) -> str:
     """The header's value. Raises Unfit for what would be more than one header, or not ASCII."""
-    text = _PLACE.sub(lambda place: _text(place[1], values), template)
+    text = fill_text(template, values)
     if not _PRINTABLE.fullmatch(text):
         names = ", ".join(_PLACE.findall(template))
         msg = f"{names} cannot be sent in a header"
@@ -60,7 +85,7 @@ def fill_json(template: object, values: Values) -> object:
         return template
     if whole := _PLACE.fullmatch(template):
         return _value(whole[1], values)
-    return _PLACE.sub(lambda place: _text(place[1], values), template)
+    return fill_text(template, values)
 
 
 def _texts(template: object) -> list[str]:

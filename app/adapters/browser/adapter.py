@@ -9,7 +9,7 @@ import httpx2
 
 from app.adapters.adapter import Answer, Clock, Credentials, Finding, Fire, Order
 from app.adapters.browser.settings import BrowserSettings
-from app.adapters.browser.templates import MissingValueError, values_of
+from app.adapters.templates import Unfit, secrets_of, values_of
 
 if TYPE_CHECKING:
     from app.adapters.browser.chromium import Chromium
@@ -86,10 +86,10 @@ class BrowserAdapter:
         self._chromium = self._chromium or Chromium(self._settings.base_url)
         try:
             async with self._chromium.page() as page:
-                visit = Visit(page, self._settings, values_of(order, credentials))
+                visit = Visit(page, self._settings, {**(values_of(order) if order else {}), **secrets_of(credentials)})
                 await visit.log_in()
                 return await errand(visit)
         except Stopped as stopped:
             return stopped.answer
-        except MissingValueError as lack:
+        except Unfit as lack:
             return Answer(missing, detail=str(lack))

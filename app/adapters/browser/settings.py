@@ -1,6 +1,5 @@
 """What an admin says of a provider with a web form: where to sign in, what to fill in, how to read what comes of it."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -16,19 +15,21 @@ from pydantic import (
     model_validator,
 )
 
-from app.adapters.browser.templates import check_template
+from app.adapters.templates import ORDER_NAMES, check_names
+from app.settings import is_loopback
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _over(*names: str) -> AfterValidator:
+    def check(text: str) -> str:
+        check_names(text, names)
+        return text
+
+    return AfterValidator(check)
 
 
 def _origin(text: str) -> str:
     url = TypeAdapter(HttpUrl).validate_python(text)
-    if url.scheme != "https" and not _is_loopback(url.host or ""):
+    if url.scheme != "https" and not is_loopback(url.host or ""):
         msg = "a site is reached over https, or over http on this machine"
         raise ValueError(msg)
     # the host becomes a rule of Chromium's, where a star would open every other
@@ -41,10 +42,6 @@ def _origin(text: str) -> str:
     return str(url).removesuffix("/")
 
 
-def _path(text: str) -> str:
-    return check_template(_plain_path(text), "target")
-
-
 def _plain_path(text: str) -> str:
     if not re.fullmatch(r"/(?![/\\])[!-~]*", text):
         msg = "a path starts with one slash and has no blanks"
@@ -53,16 +50,12 @@ def _plain_path(text: str) -> str:
 
 
 Origin = Annotated[str, AfterValidator(_origin)]
-LoginPath = Annotated[str, Field(max_length=2000), AfterValidator(_plain_path), AfterValidator(check_template)]
-Path = Annotated[str, Field(max_length=2000), AfterValidator(_path)]
+LoginPath = Annotated[str, Field(max_length=2000), AfterValidator(_plain_path), _over()]
+Path = Annotated[str, Field(max_length=2000), AfterValidator(_plain_path), _over("target.*")]
 Selector = Annotated[str, Field(min_length=1, max_length=500)]
-TargetText = Annotated[
-    str, Field(min_length=1, max_length=500), AfterValidator(lambda text: check_template(text, "target"))
-]
-LoginText = Annotated[str, Field(max_length=500), AfterValidator(lambda text: check_template(text, "credentials"))]
-OrderText = Annotated[
-    str, Field(max_length=500), AfterValidator(lambda text: check_template(text, "target", "customer"))
-]
+TargetText = Annotated[str, Field(min_length=1, max_length=500), _over("target.*")]
+LoginText = Annotated[str, Field(max_length=500), _over("credentials.*")]
+OrderText = Annotated[str, Field(max_length=500), _over(*ORDER_NAMES)]
 
 
 class _Strict(BaseModel):

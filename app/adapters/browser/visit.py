@@ -11,7 +11,7 @@ from playwright.async_api import Error, Locator, Page, Route
 from app.adapters.adapter import Answer, Fire
 from app.adapters.browser.chromium import Stopped, within
 from app.adapters.browser.settings import BookRule, BrowserSettings, LoginRule, LookupRule
-from app.adapters.browser.templates import MissingValueError, fill_path, fill_text
+from app.adapters.templates import Unfit, Values, fill_path, fill_text
 
 POLL_SECONDS = 0.02
 CONFIRMATION_MILLISECONDS = 1000
@@ -22,9 +22,9 @@ Rule = TypeVar("Rule", LoginRule, BookRule, LookupRule)
 
 
 class Visit:
-    """One page on the site. Methods raise Stopped where the visit ends early, MissingValueError where a value lacks."""
+    """One page on the site. Methods raise Stopped where the visit ends early, Unfit where a value does not fit."""
 
-    def __init__(self, page: Page, settings: BrowserSettings, values: Mapping[str, str]) -> None:
+    def __init__(self, page: Page, settings: BrowserSettings, values: Values) -> None:
         self._page = page
         self._settings = settings
         self._values = values
@@ -36,7 +36,7 @@ class Visit:
         login = self._settings.login
         try:
             fields = self._texts(login.fields)
-        except MissingValueError as missing:
+        except Unfit as missing:
             raise Stopped("bad_credentials", str(missing)) from None
         async with within(self._settings.page_seconds, "unavailable", "the login form did not get ready"):
             await self._page.goto(login.path, wait_until="domcontentloaded")
