@@ -27,6 +27,7 @@ RETRY = 2000
 RECHECK = 1.0
 # Two snapshots with every transaction that was open then.
 LONGEST_CURSOR = 16_000
+CURSOR = r"^[0-9:,~]*$"
 
 _REFUSALS = ("unauthorized", "forbidden", "unavailable", "validation", "busy", "outcome_unknown")
 
@@ -41,7 +42,7 @@ Types = Annotated[
     BeforeValidator(_split),
     Query(description="Events of these types alone: `booking.created,booking.cancelled`."),
 ]
-After = Annotated[str | None, Query(max_length=LONGEST_CURSOR, description="The cursor to go on from.")]
+After = Annotated[str | None, Query(max_length=LONGEST_CURSOR, pattern=CURSOR, description="The cursor to go on from.")]
 
 
 async def _wanted(actor: CustomerActor, types: Types = None) -> queries.Wanted:

@@ -159,5 +159,10 @@ async def finish_prebooking(db: Database, actor: Actor, job: Job, prebooking_id:
         p_prebooking_id=prebooking_id,
         p_job_id=job.id,
         p_lease_token=job.lease_token,
-        **{f"p_{name}": value for name, value in result._asdict().items()},
+        p_status=result.status,
+        p_booked_choice=result.booked_choice,
+        p_confirmation=result.confirmation,
+        p_reason=result.reason,
+        p_detail=result.detail,
+        p_needs_attention=result.needs_attention,
     )

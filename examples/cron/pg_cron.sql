@@ -24,6 +24,8 @@ SELECT cron.schedule('holdfast-complete-due-bookings', '* * * * *',
   $$SELECT holdfast.complete_due_bookings(p_actor => '{"type": "system", "id": "pg_cron"}', p_limit => 500)$$);
 SELECT cron.schedule('holdfast-close-waitlists', '* * * * *',
   $$SELECT holdfast.close_waitlists(p_actor => '{"type": "system", "id": "pg_cron"}', p_limit => 500)$$);
+SELECT cron.schedule('holdfast-sweep-prebookings', '* * * * *',
+  $$SELECT holdfast.sweep_prebookings(p_actor => '{"type": "system", "id": "pg_cron"}', p_limit => 500)$$);
 
 -- all schedules of a zone fall due at its midnight, and each is a transaction of its own: see the function
 SELECT cron.schedule('holdfast-refresh-due-schedules', '* * * * *', $cron$DO $$
