@@ -15,6 +15,12 @@ EventType = Literal[
     "booking.expired",
     "booking.no_show",
     "booking.failed",
+    "prebooking.created",
+    "prebooking.modified",
+    "prebooking.executing",
+    "prebooking.succeeded",
+    "prebooking.failed",
+    "prebooking.cancelled",
     "schedule.changed",
     "slot.full",
 ]

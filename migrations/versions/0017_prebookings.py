@@ -42,11 +42,15 @@ TABLES = {
           updated_at timestamptz NOT NULL DEFAULT now(),
           CONSTRAINT prebookings_where_check CHECK ((resource_id IS NULL) <> (provider IS NULL)),
           CONSTRAINT prebookings_targets_check
-            CHECK (jsonb_typeof(targets) = 'array' AND jsonb_array_length(targets) BETWEEN 1 AND 10),
+            CHECK (CASE WHEN jsonb_typeof(targets) = 'array' THEN jsonb_array_length(targets) BETWEEN 1 AND 10 ELSE false END),
           CONSTRAINT prebookings_starts_at_check CHECK (
             CASE
               WHEN resource_id IS NULL THEN starts_at IS NULL
-              ELSE cardinality(starts_at) = jsonb_array_length(targets) AND array_position(starts_at, NULL) IS NULL
+              -- of what is no array prebookings_targets_check complains
+              WHEN jsonb_typeof(targets) = 'array' THEN COALESCE(
+                cardinality(starts_at) = jsonb_array_length(targets) AND array_position(starts_at, NULL) IS NULL, false
+              )
+              ELSE true
             END
           ),
           CONSTRAINT prebookings_units_check CHECK (units > 0),

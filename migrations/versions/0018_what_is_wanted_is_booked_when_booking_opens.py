@@ -268,8 +268,8 @@ $$""",
         "functions/create_prebooking",
         None,
         r"""-- Promises: what the customer wants is booked when booking opens for it, or at once where it is open; once per key.
--- Called by POST /v1/prebookings, for a resource of ours or at a provider. Locks: schedule or provider (shared),
--- customer, then the new prebooking and its jobs. Raises: SB009 resource_not_found, SB010 idempotency_conflict,
+-- Called by POST /v1/prebookings, for a resource of ours or at a provider. Locks: resource and schedule, or provider
+-- (shared), customer, then the new prebooking and its jobs. Raises: SB009 resource_not_found, SB010 idempotency_conflict,
 -- SB022 provider_not_found, SB025 invalid_target, SB026 already_prebooked.
 CREATE OR REPLACE FUNCTION create_prebooking(
   p_actor jsonb,
@@ -298,6 +298,7 @@ BEGIN
   IF p_provider IS NULL THEN
     PERFORM get_resource(p_resource_id);
     -- a change of the rules moves the openings of what it finds, and waits for what is under way
+    PERFORM FROM resources r WHERE r.id = p_resource_id FOR SHARE;
     PERFORM FROM schedules c WHERE c.resource_id = p_resource_id FOR SHARE;
   ELSE
     PERFORM get_provider(p_provider);
@@ -462,7 +463,9 @@ BEGIN
     'subject', json_build_object('type', split_part(v_type, '.', 1), 'id', p_entry.subject_id),
     'data', CASE p_entry.subject_type
       WHEN 'booking' THEN booking_json(jsonb_populate_record(NULL::bookings, p_entry.new_values), p_customer_ref)
-      WHEN 'prebooking' THEN prebooking_json(jsonb_populate_record(NULL::prebookings, p_entry.new_values))
+      WHEN 'prebooking' THEN prebooking_json(
+        jsonb_populate_record(NULL::prebookings, p_entry.new_values), (p_entry.new_values ->> 'updated_at')::timestamptz
+      )
       -- a date without hours of its own has the weekly ones again
       WHEN 'schedule_exception' THEN COALESCE(p_entry.new_values, p_entry.old_values || '{"hours": null}')::json
       ELSE COALESCE(p_entry.new_values, p_entry.old_values)::json
@@ -711,6 +714,32 @@ END
 $$""",
     ),
     Change(
+        "functions/local_starts",
+        None,
+        r"""-- Promises: the instants of wall-clock times at a resource, in the order given; NULL for one that the clocks skip.
+-- Called by target_starts and move_targets.
+CREATE OR REPLACE FUNCTION local_starts(p_resource_id uuid, p_targets jsonb)
+RETURNS timestamptz[]
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN (
+    SELECT array_agg(
+      slot_instant(
+        (t.target ->> 'starts_at_local')::timestamp, make_interval(mins => COALESCE(c.slot_minutes, 60)), r.timezone
+      )
+      ORDER BY t.choice
+    )
+    FROM jsonb_array_elements(p_targets) WITH ORDINALITY AS t (target, choice)
+    JOIN resources r ON r.id = p_resource_id
+    LEFT JOIN schedules c ON c.resource_id = r.id
+  );
+END
+$$""",
+    ),
+    Change(
         "functions/lot_of",
         None,
         r"""-- Promises: the lot of a prebooking in a draw: the least goes first; none without a draw. Anybody who knows the seed can
@@ -724,9 +753,9 @@ RETURN encode(sha256(convert_to(p_seed || ' ' || p_prebooking_id, 'UTF8')), 'hex
     Change(
         "functions/move_openings",
         None,
-        r"""-- Promises: prebookings that wait for a window to open fire when it does by the rules as they are now, unless they were
--- told when. Called by triggers schedules_move_openings and providers_move_openings, whoever writes.
--- Locks: the prebookings that move, then their jobs.
+        r"""-- Promises: prebookings that wait fire when booking opens by the rules as they are now, unless they were told when; those
+-- for which it is open before and after keep their order. Called by triggers schedules_move_openings and
+-- providers_move_openings, whoever writes. Locks: the prebookings that move, then their jobs.
 CREATE OR REPLACE FUNCTION move_openings()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -734,16 +763,55 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_rules jsonb := to_jsonb(NEW);
+  -- not every writer says when
+  v_now timestamptz := GREATEST(NEW.updated_at, now());
 BEGIN
   UPDATE prebookings p
-  SET opens_at = o.opens_at, updated_at = NEW.updated_at
+  SET opens_at = o.opens_at, updated_at = v_now
   FROM (
-    SELECT w.id, GREATEST(opening_of(w.resource_id, w.provider, w.targets, w.starts_at), NEW.updated_at) AS opens_at
+    SELECT w.id, GREATEST(opening_of(w.resource_id, w.provider, w.targets, w.starts_at), v_now) AS opens_at
     FROM prebookings w
     WHERE (w.resource_id = (v_rules ->> 'resource_id')::uuid OR w.provider = v_rules ->> 'name')
-      AND w.status = 'pending' AND w.opens_at > NEW.updated_at AND NOT w.is_opening_given
+      AND w.status = 'pending' AND NOT w.is_opening_given
   ) o
-  WHERE p.id = o.id AND p.status = 'pending' AND p.opens_at <> o.opens_at;
+  WHERE p.id = o.id AND p.status = 'pending' AND p.opens_at <> o.opens_at
+    AND GREATEST(p.opens_at, o.opens_at) > v_now;
+  RETURN NULL;
+END
+$$""",
+    ),
+    Change(
+        "functions/move_targets",
+        None,
+        r"""-- Promises: prebookings that wait at a resource mean the same wall-clock times in its new time zone, and fire when booking
+-- opens there; a time that the new zone's clocks skip stays the instant it was. Called by trigger resources_move_targets,
+-- whoever writes. Locks: the prebookings, then their jobs.
+CREATE OR REPLACE FUNCTION move_targets()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  -- not every writer says when
+  v_now timestamptz := GREATEST(NEW.updated_at, now());
+BEGIN
+  UPDATE prebookings p
+  SET starts_at = o.starts_at,
+      opens_at = CASE WHEN GREATEST(p.opens_at, o.opens_at) > v_now THEN o.opens_at ELSE p.opens_at END,
+      updated_at = v_now
+  FROM (
+    SELECT m.id, m.starts_at, GREATEST(opening_of(NEW.id, NULL, m.targets, m.starts_at), v_now) AS opens_at
+    FROM (
+      SELECT w.id, w.targets, ARRAY(
+        SELECT COALESCE(s.starts_at, w.starts_at[s.choice])
+        FROM unnest(local_starts(NEW.id, w.targets)) WITH ORDINALITY AS s (starts_at, choice)
+        ORDER BY s.choice
+      ) AS starts_at
+      FROM prebookings w
+      WHERE w.resource_id = NEW.id AND w.status = 'pending'
+    ) m
+  ) o
+  WHERE p.id = o.id AND p.status = 'pending';
   RETURN NULL;
 END
 $$""",
@@ -794,9 +862,9 @@ END""",
     Change(
         "functions/prebooking_json",
         None,
-        r"""-- Promises: the one JSON shape of a prebooking, with what was tried and what was answered.
--- Called by every function that answers one, and for its events.
-CREATE OR REPLACE FUNCTION prebooking_json(p_prebooking prebookings)
+        r"""-- Promises: the one JSON shape of a prebooking, with what was tried and what was answered, or with as much of that as
+-- there was at p_at. Called by every function that answers one, and for its events.
+CREATE OR REPLACE FUNCTION prebooking_json(p_prebooking prebookings, p_at timestamptz DEFAULT 'infinity')
 RETURNS json
 LANGUAGE plpgsql
 STABLE
@@ -828,7 +896,7 @@ BEGIN
       SELECT d.seed
       FROM lottery_draws d
       WHERE d.resource_id = p_prebooking.resource_id AND d.opens_at = p_prebooking.opens_at
-        AND p_prebooking.created_at < d.opens_at
+        AND p_prebooking.created_at < d.opens_at AND d.drawn_at <= p_at
     ),
     'attempts', COALESCE(
       (
@@ -840,7 +908,7 @@ BEGIN
           ORDER BY a.id
         )
         FROM prebooking_attempts a
-        WHERE a.prebooking_id = p_prebooking.id
+        WHERE a.prebooking_id = p_prebooking.id AND a.started_at <= p_at
       ),
       '[]'
     ),
@@ -1223,9 +1291,10 @@ $$""",
         "functions/run_openings",
         None,
         r"""-- Promises: prebookings of a resource whose opening has come get their places, one after the other: by opening, then in
--- the order of their creation or of the draw. At most p_limit; answers how many, and how many are left.
--- Called by the handler of run_openings. Locks: resource and schedule (if the horizon is due), prebookings, slots and
--- customers by id, then the new bookings and their jobs.
+-- the order of their creation or of the draw. At most p_limit; answers how many, and how many are left. If the slots of
+-- a new day are not there yet, that day is made and everything is left: the call after it finds them.
+-- Called by the handler of run_openings, until nothing is left. Locks: resource and schedule (shared), prebookings, slots
+-- and customers by id, then the new bookings and their jobs; for a new day what refresh_future_schedule locks.
 CREATE OR REPLACE FUNCTION run_openings(
   p_actor jsonb, p_resource_id uuid, p_limit integer, p_now timestamptz DEFAULT clock_timestamp()
 )
@@ -1234,31 +1303,36 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  v_due uuid[];
+  v_due uuid[] := ARRAY[]::uuid[];
   v_id uuid;
   v_status text;
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
-  -- a slot of the day that opens now may not be there yet
+  succeeded := 0;
+  failed := 0;
+  -- in a transaction of its own: prebookings after slots would be out of order
   IF EXISTS (
     SELECT FROM jobs j
     WHERE j.dedupe_key = p_resource_id::text AND j.job_type = 'refresh_schedule' AND j.status = 'pending'
       AND j.run_at <= p_now
   ) THEN
     PERFORM refresh_future_schedule(p_actor, p_resource_id, p_now);
+  ELSE
+    -- whoever changes the rules waits, for what they move is locked in another order
+    PERFORM FROM resources r WHERE r.id = p_resource_id FOR SHARE;
+    PERFORM FROM schedules c WHERE c.resource_id = p_resource_id FOR SHARE;
+    PERFORM draw_lots(p_resource_id, p_now);
+    v_due := ARRAY(
+      SELECT p.id
+      FROM prebookings p
+      LEFT JOIN lottery_draws d
+        ON d.resource_id = p.resource_id AND d.opens_at = p.opens_at AND p.created_at < d.opens_at
+      WHERE p.resource_id = p_resource_id AND p.status = 'pending' AND p.opens_at <= p_now
+      ORDER BY p.opens_at, lot_of(d.seed, p.id), p.place_in_line
+      LIMIT p_limit
+      FOR NO KEY UPDATE OF p
+    );
   END IF;
-
-  PERFORM draw_lots(p_resource_id, p_now);
-  v_due := ARRAY(
-    SELECT p.id
-    FROM prebookings p
-    LEFT JOIN lottery_draws d
-      ON d.resource_id = p.resource_id AND d.opens_at = p.opens_at AND p.created_at < d.opens_at
-    WHERE p.resource_id = p_resource_id AND p.status = 'pending' AND p.opens_at <= p_now
-    ORDER BY p.opens_at, lot_of(d.seed, p.id), p.place_in_line
-    LIMIT p_limit
-    FOR NO KEY UPDATE OF p
-  );
   PERFORM
   FROM slots s
   JOIN prebookings p ON p.id = ANY (v_due)
@@ -1271,8 +1345,6 @@ BEGIN
   ORDER BY c.id
   FOR NO KEY UPDATE;
 
-  succeeded := 0;
-  failed := 0;
   FOREACH v_id IN ARRAY v_due LOOP
     v_status := book_first_choice(p_actor, v_id, p_now);
     succeeded := succeeded + (v_status = 'succeeded')::integer;
@@ -1354,8 +1426,8 @@ $$""",
     Change(
         "functions/target_starts",
         None,
-        r"""-- Promises: the instants of wall-clock times at a resource, in the order given. Called by create_prebooking.
--- Raises: SB025 invalid_target for one that the clocks skip, or that is past.
+        r"""-- Promises: the instants of wall-clock times at a resource that are still to come, in the order given.
+-- Called by create_prebooking. Raises: SB025 invalid_target for one that the clocks skip, or that is past.
 CREATE OR REPLACE FUNCTION target_starts(p_resource_id uuid, p_targets jsonb, p_now timestamptz DEFAULT now())
 RETURNS timestamptz[]
 LANGUAGE plpgsql
@@ -1363,19 +1435,11 @@ STABLE
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  v_starts timestamptz[];
+  v_starts timestamptz[] := local_starts(p_resource_id, p_targets);
   v_wrong integer;
 BEGIN
-  SELECT array_agg(
-    slot_instant((t.target ->> 'starts_at_local')::timestamp, make_interval(mins => COALESCE(c.slot_minutes, 60)), r.timezone)
-    ORDER BY t.position
-  ) INTO v_starts
-  FROM jsonb_array_elements(p_targets) WITH ORDINALITY AS t (target, position)
-  JOIN resources r ON r.id = p_resource_id
-  LEFT JOIN schedules c ON c.resource_id = r.id;
-
-  SELECT min(s.position) INTO v_wrong
-  FROM unnest(v_starts) WITH ORDINALITY AS s (starts_at, position)
+  SELECT min(s.choice) INTO v_wrong
+  FROM unnest(v_starts) WITH ORDINALITY AS s (starts_at, choice)
   WHERE COALESCE(s.starts_at <= p_now, true);
   IF v_wrong IS NOT NULL THEN
     RAISE EXCEPTION 'invalid_target' USING ERRCODE = 'SB025',
@@ -1412,11 +1476,23 @@ BEGIN
   INSERT INTO waitlist_entries (slot_id, customer_id, units, payment_method, created_at, updated_at)
   SELECT v_slot_id, p_prebooking.customer_id, p_prebooking.units, p_prebooking.payment_method, p_now, p_now
   WHERE v_slot_id IS NOT NULL
-  ON CONFLICT DO NOTHING
-  RETURNING id INTO v_entry_id;
+  ON CONFLICT DO NOTHING;
+  -- who stood there before stays where they are
+  SELECT w.id INTO v_entry_id
+  FROM waitlist_entries w
+  WHERE w.slot_id = v_slot_id AND w.customer_id = p_prebooking.customer_id AND w.status IN ('waiting', 'offered');
   RETURN v_entry_id;
 END
 $$""",
+    ),
+    Change(
+        "triggers/lottery_draws_refuse_change",
+        None,
+        r"""-- Whoever recomputes a draw must find the seed it was made with.
+CREATE OR REPLACE TRIGGER lottery_draws_refuse_change
+BEFORE UPDATE OR DELETE OR TRUNCATE ON lottery_draws
+FOR EACH STATEMENT
+EXECUTE FUNCTION refuse_change()""",
     ),
     Change(
         "triggers/prebookings_guard_update",
@@ -1471,6 +1547,15 @@ WHEN (
   OR OLD.timezone <> NEW.timezone
 )
 EXECUTE FUNCTION move_openings()""",
+    ),
+    Change(
+        "triggers/resources_move_targets",
+        None,
+        r"""CREATE OR REPLACE TRIGGER resources_move_targets
+AFTER UPDATE OF timezone ON resources
+FOR EACH ROW
+WHEN (OLD.timezone <> NEW.timezone)
+EXECUTE FUNCTION move_targets()""",
     ),
     Change(
         "triggers/schedules_move_openings",

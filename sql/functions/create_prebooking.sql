@@ -1,6 +1,6 @@
 -- Promises: what the customer wants is booked when booking opens for it, or at once where it is open; once per key.
--- Called by POST /v1/prebookings, for a resource of ours or at a provider. Locks: schedule or provider (shared),
--- customer, then the new prebooking and its jobs. Raises: SB009 resource_not_found, SB010 idempotency_conflict,
+-- Called by POST /v1/prebookings, for a resource of ours or at a provider. Locks: resource and schedule, or provider
+-- (shared), customer, then the new prebooking and its jobs. Raises: SB009 resource_not_found, SB010 idempotency_conflict,
 -- SB022 provider_not_found, SB025 invalid_target, SB026 already_prebooked.
 CREATE OR REPLACE FUNCTION create_prebooking(
   p_actor jsonb,
@@ -29,6 +29,7 @@ BEGIN
   IF p_provider IS NULL THEN
     PERFORM get_resource(p_resource_id);
     -- a change of the rules moves the openings of what it finds, and waits for what is under way
+    PERFORM FROM resources r WHERE r.id = p_resource_id FOR SHARE;
     PERFORM FROM schedules c WHERE c.resource_id = p_resource_id FOR SHARE;
   ELSE
     PERFORM get_provider(p_provider);

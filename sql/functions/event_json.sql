@@ -21,7 +21,9 @@ BEGIN
     'subject', json_build_object('type', split_part(v_type, '.', 1), 'id', p_entry.subject_id),
     'data', CASE p_entry.subject_type
       WHEN 'booking' THEN booking_json(jsonb_populate_record(NULL::bookings, p_entry.new_values), p_customer_ref)
-      WHEN 'prebooking' THEN prebooking_json(jsonb_populate_record(NULL::prebookings, p_entry.new_values))
+      WHEN 'prebooking' THEN prebooking_json(
+        jsonb_populate_record(NULL::prebookings, p_entry.new_values), (p_entry.new_values ->> 'updated_at')::timestamptz
+      )
       -- a date without hours of its own has the weekly ones again
       WHEN 'schedule_exception' THEN COALESCE(p_entry.new_values, p_entry.old_values || '{"hours": null}')::json
       ELSE COALESCE(p_entry.new_values, p_entry.old_values)::json

@@ -1,6 +1,6 @@
--- Promises: the one JSON shape of a prebooking, with what was tried and what was answered.
--- Called by every function that answers one, and for its events.
-CREATE OR REPLACE FUNCTION prebooking_json(p_prebooking prebookings)
+-- Promises: the one JSON shape of a prebooking, with what was tried and what was answered, or with as much of that as
+-- there was at p_at. Called by every function that answers one, and for its events.
+CREATE OR REPLACE FUNCTION prebooking_json(p_prebooking prebookings, p_at timestamptz DEFAULT 'infinity')
 RETURNS json
 LANGUAGE plpgsql
 STABLE
@@ -32,7 +32,7 @@ BEGIN
       SELECT d.seed
       FROM lottery_draws d
       WHERE d.resource_id = p_prebooking.resource_id AND d.opens_at = p_prebooking.opens_at
-        AND p_prebooking.created_at < d.opens_at
+        AND p_prebooking.created_at < d.opens_at AND d.drawn_at <= p_at
     ),
     'attempts', COALESCE(
       (
@@ -44,7 +44,7 @@ BEGIN
           ORDER BY a.id
         )
         FROM prebooking_attempts a
-        WHERE a.prebooking_id = p_prebooking.id
+        WHERE a.prebooking_id = p_prebooking.id AND a.started_at <= p_at
       ),
       '[]'
     ),

@@ -22,8 +22,11 @@ BEGIN
   INSERT INTO waitlist_entries (slot_id, customer_id, units, payment_method, created_at, updated_at)
   SELECT v_slot_id, p_prebooking.customer_id, p_prebooking.units, p_prebooking.payment_method, p_now, p_now
   WHERE v_slot_id IS NOT NULL
-  ON CONFLICT DO NOTHING
-  RETURNING id INTO v_entry_id;
+  ON CONFLICT DO NOTHING;
+  -- who stood there before stays where they are
+  SELECT w.id INTO v_entry_id
+  FROM waitlist_entries w
+  WHERE w.slot_id = v_slot_id AND w.customer_id = p_prebooking.customer_id AND w.status IN ('waiting', 'offered');
   RETURN v_entry_id;
 END
 $$
