@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from app.conditions import IfMatch
 from app.database import Db
@@ -69,8 +69,10 @@ async def get_resource(resource_id: UUID, db: Db) -> DatabaseJson:
     ),
 )
 async def update_resource(
-    actor: AdminActor, resource_id: UUID, body: ResourceUpdate, version: IfMatch, db: Db
+    actor: AdminActor, resource_id: UUID, body: ResourceUpdate, version: IfMatch, db: Db, request: Request
 ) -> DatabaseJson:
     """Change the given fields, if nobody else changed the resource since you read it (`If-Match`)."""
     row = await queries.update_resource(db, actor, resource_id, version, body)
+    # prebookings may be open in another time zone
+    await request.app.state.waker.wake()
     return DatabaseJson(row["body"], version=row["resource_version"])

@@ -4,7 +4,7 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 
 from app.database import Db
 from app.errors import UNREADABLE, problems
@@ -29,7 +29,7 @@ _REFUSALS = ("unauthorized", "forbidden", "resource_not_found", "invalid_hours",
     responses=problems(*_REFUSALS),
 )
 async def put_schedule(
-    actor: AdminActor, resource_id: UUID, body: ScheduleRules, db: Db, dry_run: DryRun = False
+    actor: AdminActor, resource_id: UUID, body: ScheduleRules, db: Db, request: Request, dry_run: DryRun = False
 ) -> DatabaseJson:
     """Replace the rules of a resource, and bring its coming slots in line with them.
 
@@ -37,7 +37,10 @@ async def put_schedule(
     and where bookings on legacy slots still need the time, no new slot is made. The answer is the plan; with `dry_run`
     the same plan and nothing done. The same rules again change nothing; the old rules put things back.
     """
-    return DatabaseJson(await queries.put_schedule(db, actor, resource_id, body, dry_run=dry_run))
+    plan = await queries.put_schedule(db, actor, resource_id, body, dry_run=dry_run)
+    # prebookings may be open by these rules
+    await request.app.state.waker.wake()
+    return DatabaseJson(plan)
 
 
 @router.get(

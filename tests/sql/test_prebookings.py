@@ -1,4 +1,7 @@
-"""Prebookings at a resource of ours, until booking opens: what is taken, what is refused, and when it fires."""
+"""Prebookings at a resource of ours, until booking opens: what is taken, what is refused, and when it fires.
+
+create_prebooking makes one, cancel_prebooking gives it up, and prebookings_sync_jobs sees to its job.
+"""
 
 import json
 from datetime import timedelta
@@ -49,6 +52,11 @@ async def audited(conn: asyncpg.Connection, prebooking: dict[str, Any]) -> list[
         prebooking["id"],
     )
     return [tuple(row) for row in rows]
+
+
+async def lose_jobs(conn: asyncpg.Connection) -> None:
+    """Nothing of what was to be done will be done."""
+    await conn.execute("UPDATE jobs SET status = 'cancelled', processed_at = now() WHERE status = 'pending'")
 
 
 # When it opens
@@ -281,7 +289,7 @@ async def test_credentials_are_looked_at_a_day_before(conn: asyncpg.Connection) 
         p_ciphertext=b"c" * 32,
     )
     # the check that storing them asks for is another matter
-    await conn.execute("UPDATE jobs SET status = 'cancelled', processed_at = now() WHERE status = 'pending'")
+    await lose_jobs(conn)
     two_days_before = OPENS - timedelta(days=2)
 
     made = await prebook_there(conn, "club", "ann", p_now=two_days_before)
@@ -290,7 +298,7 @@ async def test_credentials_are_looked_at_a_day_before(conn: asyncpg.Connection) 
     assert [row["run_at"] for row in await conn.fetch(checks)] == [OPENS - timedelta(days=1)]
     # nothing where it opens sooner
     await give_up(conn, made)
-    await conn.execute("UPDATE jobs SET status = 'cancelled', processed_at = now() WHERE status = 'pending'")
+    await lose_jobs(conn)
     await prebook_there(conn, "club", "ann", p_now=OPENS - timedelta(days=1))
     await conn.fetch("SELECT check_credentials_before(p) FROM prebookings p WHERE p.status = 'pending'")
     assert await conn.fetch(checks) == []
@@ -514,7 +522,7 @@ async def test_a_policy_that_there_is_not_is_refused(conn: asyncpg.Connection, p
 
 async def test_a_job_is_asked_for_when_its_opening_comes(conn: asyncpg.Connection, pitch: UUID) -> None:
     await prebook(conn, pitch, "ann")
-    await conn.execute("UPDATE jobs SET status = 'cancelled', processed_at = now() WHERE job_type = 'run_openings'")
+    await lose_jobs(conn)
 
     await conn.execute("SELECT enqueue_opening(p, $1) FROM prebookings p", EARLIER)
 
@@ -523,7 +531,7 @@ async def test_a_job_is_asked_for_when_its_opening_comes(conn: asyncpg.Connectio
 
 async def test_one_whose_job_is_lost_gets_another(conn: asyncpg.Connection, pitch: UUID) -> None:
     made = await prebook(conn, pitch, "ann")
-    await conn.execute("UPDATE jobs SET status = 'cancelled', processed_at = now() WHERE job_type = 'run_openings'")
+    await lose_jobs(conn)
 
     async def sweep(now: Any, limit: int = 10) -> int:
         return int(await call_value(conn, "sweep_prebookings", p_actor=SYSTEM, p_limit=limit, p_now=now))
@@ -539,9 +547,7 @@ async def test_one_whose_job_is_lost_gets_another(conn: asyncpg.Connection, pitc
 async def test_one_at_a_provider_whose_job_is_over_without_it_has_failed(conn: asyncpg.Connection) -> None:
     await put_provider(conn)
     sent, unsent = [await prebook_there(conn, "club", ref) for ref in ("ann", "ben")]
-    await conn.execute(
-        "UPDATE jobs SET status = 'cancelled', processed_at = now() WHERE job_type = 'execute_prebooking'"
-    )
+    await lose_jobs(conn)
     await conn.execute(
         "INSERT INTO prebooking_attempts (prebooking_id, choice, started_at) VALUES ($1, 1, $2)",
         UUID(sent["id"]),
