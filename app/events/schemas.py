@@ -39,9 +39,11 @@ class Event(BaseModel):
     id: str = Field(examples=["evt_4711"], description="The same wherever and however often the event is told.")
     type: EventType
     created_at: datetime
-    sequence: int = Field(description="Grows with each event of a subject; of a booking it is the `version`.")
+    sequence: int = Field(
+        description="Grows with each event of a subject; of a booking or prebooking it is the `version`."
+    )
     subject: Subject
-    data: dict[str, Any] = Field(description="A booking as `GET /v1/bookings/{id}` answers it; else the subject's row.")
+    data: dict[str, Any] = Field(description="A booking or prebooking as `GET` answers it; else the subject's row.")
 
 
 class EventPage(BaseModel):

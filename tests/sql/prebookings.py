@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -123,7 +124,7 @@ async def put_provider(conn: asyncpg.Connection, name: str = "club", **rules: An
     return await call_json(conn, "put_provider", **(arguments | rules))
 
 
-async def openings_of(conn: asyncpg.Connection) -> list[tuple[str, str]]:
+async def openings_of(conn: asyncpg.Connection) -> list[tuple[str, datetime]]:
     """The status and run_at of each job that runs openings, by run_at."""
     rows = await conn.fetch("SELECT status, run_at FROM jobs WHERE job_type = 'run_openings' ORDER BY run_at, status")
     return [(row["status"], row["run_at"]) for row in rows]

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from tests.factories import ACTOR, HOUR
+from tests.sql.events import reader
 from tests.sql.prebookings import (
     AT_TEN,
     EARLIER,
@@ -73,6 +74,16 @@ async def test_an_opening_moves_with_the_schedule(
     assert ("pending", opens_at) in await openings_of(conn)
     assert await run(conn, pitch, now=opens_at - timedelta(microseconds=1)) == (0, 0, 0)
     assert await run_all(conn, pitch, opens_at) == (1, 0)
+
+
+async def test_a_move_is_told(conn: asyncpg.Connection, pitch: UUID) -> None:
+    made = await prebook(conn, pitch, "ann")
+    stream = await reader(conn, types=["prebooking.modified"])
+
+    await change(conn, pitch, opens_at_local="12:00")
+
+    (event,) = await stream.news()
+    assert (event["sequence"], event["data"]) == (2, await read(conn, made))
 
 
 async def test_an_opening_moves_back_and_forth(conn: asyncpg.Connection, pitch: UUID) -> None:

@@ -337,6 +337,19 @@ async def test_a_newcomer_gets_what_is_left_over(conn: asyncpg.Connection) -> No
         await newcomer(conn, slot_id, OPENS)
 
 
+async def test_availability_counts_what_is_owed_as_free_until_it_is_given(conn: asyncpg.Connection) -> None:
+    pitch = await make_pitch(conn, max_bookings=1)
+    await prebook(conn, pitch, "ann")
+
+    async def is_free() -> bool:
+        asked = {"p_resource_ids": [pitch], "p_from": AT_TEN, "p_to": AT_TEN + MINUTE, "p_now": OPENS}
+        return bool(json.loads((await call_row(conn, "available_slots", **asked))["body"])["slots"][0]["available"])
+
+    assert await is_free()
+    await run(conn, pitch)
+    assert not await is_free()
+
+
 async def test_units_are_owed_too(conn: asyncpg.Connection) -> None:
     pitch = await make_pitch(conn, max_bookings=9, max_units=5)
     slot_id = await slot_of(conn, pitch)
