@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from app.events.schemas import Event, EventType
+from app.prebookings.schemas import PrebookingStatus
 from tests.conftest import Connect
 from tests.factories import HOUR, SYSTEM, TOMORROW, Factory, change_booking, insert_booking, make_customer
 from tests.sql.events import Reader, names, reader
@@ -349,6 +350,9 @@ async def test_the_api_names_every_event_that_there_is(conn: asyncpg.Connection)
     statuses = await conn.fetch("SELECT DISTINCT to_status FROM booking_transitions")
     words = {"created", "rescheduled", "modified"} | {row["to_status"] for row in statuses}
     heard = [f"booking.{word}" for word in words]
+    heard += [
+        f"prebooking.{word}" for word in ("created", "modified", *get_args(PrebookingStatus)) if word != "pending"
+    ]
     heard += ["schedule.created", "schedule.modified", "schedule_exception.deleted", "slot.full", "slot.modified"]
     heard += ["customer.created", "job.modified", "api_key.created", "waitlist_entry.created", "resource.modified"]
 
