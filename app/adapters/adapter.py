@@ -43,6 +43,13 @@ class Credentials:
 
     fields: Mapping[str, str] = field(repr=False)
 
+    def hide(self, text: str, shortest: int = 1) -> str:
+        """The text, storable, without what a careless adapter repeats of secrets of so many characters and more."""
+        # the longest first: one may be part of another
+        for secret in sorted(self.fields.values(), key=len, reverse=True):
+            text = text.replace(secret, "…") if len(secret) >= shortest else text
+        return text.encode(errors="replace").decode().replace("\0", "")
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

@@ -54,7 +54,7 @@ async def _check(db: Database, stored: Stored, credentials: Credentials) -> Outc
         answer = await adapter.check_credentials(credentials)
     finally:
         await adapter.close()
-    detail = _safe(answer.detail, credentials)
+    detail = credentials.hide(answer.detail)[:MAX_DETAIL]
     status = STATUSES.get(answer.finding)
     if status is not None:
         is_newest = await queries.record_credentials_check(db, ACTOR, stored, status, detail)
@@ -63,10 +63,3 @@ async def _check(db: Database, stored: Stored, credentials: Credentials) -> Outc
         return Permanent(f"refused: {detail}")
     after = timedelta(seconds=answer.retry_after) if answer.retry_after is not None else None
     return Retry(f"{answer.finding}: {detail}", after)
-
-
-def _safe(detail: str, credentials: Credentials) -> str:
-    """The words, short and storable, without what a careless adapter or provider repeated of the secrets."""
-    for secret in credentials.fields.values():
-        detail = detail.replace(secret, "…")
-    return detail.encode(errors="replace").decode().replace("\0", "")[:MAX_DETAIL]

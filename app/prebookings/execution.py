@@ -53,6 +53,8 @@ class Execution:
 
     async def run(self) -> Outcome:
         """Book one of the choices, or say why not. Raises lease_lost."""
+        if self._plan.is_booked:
+            return await self._finish(Result("succeeded", self._plan.choice, self._plan.confirmation))
         if not self._plan.is_enabled:
             return await self._fail("provider_disabled")
         try:
@@ -63,7 +65,7 @@ class Execution:
             return await self._book(adapter, self._credentials())
         except MissingKeyError as error:
             # another process has it already
-            return Retry(f"ENCRYPTION_KEYS does not have the key {error}")
+            return await self._again("encryption_unavailable", f"ENCRYPTION_KEYS does not have the key {error}")
         except AlteredError:
             return await self._fail("bad_credentials", "what is stored cannot be read any more: store it again")
         finally:
@@ -99,7 +101,7 @@ class Execution:
                 self._waited += pause
             else:
                 return await self._end(choice, answer)
-        return await self._fail("full", refusal.detail if refusal else None)
+        return await self._fail(refusal.finding if refusal else "full", refusal.detail if refusal else None)
 
     async def _clock(self, adapter: Adapter) -> Clock | None:
         if self._plan.fire_at < datetime.now(UTC):
@@ -109,7 +111,7 @@ class Execution:
 
     def _pause(self, answer: Answer, instant: Instant) -> float | None:
         """How many seconds to wait before asking again; None if that is too late."""
-        pause = PAUSE * random.uniform(1, 2) if answer.retry_after is None else answer.retry_after  # noqa: S311
+        pause = max(PAUSE * random.uniform(1, 2), answer.retry_after or 0.0)  # noqa: S311 - no secret
         in_time = instant.provider_time() + timedelta(seconds=pause) < self._plan.opens_at + CUT_OFF
         return pause if in_time else None
 
@@ -118,13 +120,15 @@ class Execution:
             return await self._finish(Result("succeeded", choice, answer.confirmation))
         if answer.finding in FINAL:
             return await self._fail(answer.finding, answer.detail)
-        if self._job.attempt >= self._job.max_attempts:
-            return await self._fail(answer.finding, answer.detail, needs_attention=answer.finding == "unknown")
-        after = timedelta(seconds=answer.retry_after) if answer.retry_after is not None else None
-        return Retry(f"{answer.finding}: {answer.detail}", after)
+        return await self._again(answer.finding, answer.detail, answer.retry_after)
 
-    async def _fail(self, reason: str, detail: str | None = None, *, needs_attention: bool = False) -> Outcome:
-        return await self._finish(Result("failed", reason=reason, detail=detail, needs_attention=needs_attention))
+    async def _again(self, reason: str, detail: str, after: float | None = None) -> Outcome:
+        if self._job.attempt >= self._job.max_attempts:
+            return await self._fail(reason, detail)
+        return Retry(f"{reason}: {detail}", timedelta(seconds=after) if after is not None else None)
+
+    async def _fail(self, reason: str, detail: str | None = None) -> Outcome:
+        return await self._finish(Result("failed", reason=reason, detail=detail))
 
     async def _finish(self, result: Result) -> Outcome:
         await queries.finish_prebooking(self._means.db, ACTOR, self._job, self._id, result)

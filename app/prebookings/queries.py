@@ -28,6 +28,9 @@ class Plan(NamedTuple):
     opens_at: datetime
     fire_at: datetime
     choice: int
+    # it is ours already: who began it did not get to say so
+    is_booked: bool
+    confirmation: str | None
     # a request for this choice that may have left, and nobody knows what became of it
     unclear_attempt_id: UUID | None
     sealed: Sealed | None
@@ -41,7 +44,6 @@ class Result(NamedTuple):
     confirmation: str | None = None
     reason: str | None = None
     detail: str | None = None
-    needs_attention: bool = False
 
 
 async def create_prebooking(db: Database, actor: Actor, body: PrebookingCreate, idempotency_key: str | None) -> Record:
@@ -113,6 +115,8 @@ async def begin_prebooking(db: Database, actor: Actor, prebooking_id: UUID) -> P
             row["opens_at"],
             row["fire_at"],
             row["choice"],
+            row["is_booked"],
+            row["confirmation"],
             row["unclear_attempt_id"],
             Sealed(row["key_id"], row["nonce"], row["ciphertext"]) if row["key_id"] else None,
         )
@@ -164,5 +168,4 @@ async def finish_prebooking(db: Database, actor: Actor, job: Job, prebooking_id:
         p_confirmation=result.confirmation,
         p_reason=result.reason,
         p_detail=result.detail,
-        p_needs_attention=result.needs_attention,
     )

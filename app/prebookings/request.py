@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.adapters.adapter import Adapter, Answer, Credentials, Order
+from app.adapters.reading import UNLIKELY
 from app.database import Database
 from app.handlers import Job
 from app.prebookings import queries
@@ -43,14 +44,14 @@ class Request:
     async def ask(self) -> Answer:
         """Ask for it once, at the instant. Where no answer came, look up what became of it. Raises lease_lost."""
         self._attempt_id = self._fired_at = None
-        answer = await self._adapter.book(self._order, self._credentials, self._fire)
+        answer = self._safe(await self._adapter.book(self._order, self._credentials, self._fire))
         attempt_id = await self._attempt()
         await self._record(attempt_id, answer)
         return await self.look_up(attempt_id) if answer.finding == "unknown" else answer
 
     async def look_up(self, attempt_id: UUID) -> Answer:
         """What became of an attempt of which nobody knows: booked, absent, or still unknown."""
-        answer = await self._adapter.lookup(self._order, self._credentials)
+        answer = self._safe(await self._adapter.lookup(self._order, self._credentials))
         if answer.finding not in {"booked", "absent"}:
             answer = replace(answer, finding="unknown")
         await self._record(attempt_id, answer)
@@ -67,6 +68,10 @@ class Request:
         if self._attempt_id is None:
             self._attempt_id = await queries.begin_attempt(self._db, self._job, self._prebooking_id, self._choice)
         return self._attempt_id
+
+    def _safe(self, answer: Answer) -> Answer:
+        confirmation = answer.confirmation and self._credentials.hide(answer.confirmation, UNLIKELY)
+        return replace(answer, detail=self._credentials.hide(answer.detail), confirmation=confirmation)
 
     async def _record(self, attempt_id: UUID, answer: Answer) -> None:
         await queries.end_attempt(

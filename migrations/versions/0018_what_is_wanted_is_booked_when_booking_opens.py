@@ -55,7 +55,8 @@ CREATE OR REPLACE FUNCTION begin_prebooking(
 )
 RETURNS TABLE (
   provider text, adapter text, settings jsonb, is_enabled boolean, targets jsonb, customer jsonb, opens_at timestamptz,
-  fire_at timestamptz, choice integer, unclear_attempt_id uuid, key_id text, nonce bytea, ciphertext bytea
+  fire_at timestamptz, choice integer, is_booked boolean, confirmation text, unclear_attempt_id uuid, key_id text,
+  nonce bytea, ciphertext bytea
 )
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -75,7 +76,10 @@ BEGIN
       v_prebooking.opens_at,
       v_prebooking.opens_at + prebookings_ahead(v_prebooking) * make_interval(secs => COALESCE(q.stagger_ms, 0) / 1000.0),
       COALESCE(v_last.choice + (v_last.finding IN ('full', 'refused'))::integer, v_last.choice, 1),
-      CASE WHEN COALESCE(v_last.finding = 'unknown', true) THEN v_last.id END,
+      COALESCE(v_last.finding = 'booked', false),
+      v_last.confirmation,
+      -- what was not there right after it was asked for may have come since
+      CASE WHEN COALESCE(v_last.finding IN ('unknown', 'absent'), true) THEN v_last.id END,
       k.key_id, k.nonce, k.ciphertext
     FROM providers r
     JOIN customers c ON c.id = v_prebooking.customer_id
@@ -360,8 +364,8 @@ $$""",
     Change(
         "functions/end_attempt",
         None,
-        r"""-- Promises: what came of an attempt is on record; what was unclear may become clear, what is clear stays.
--- Called by the handler of execute_prebooking.
+        r"""-- Promises: what came of an attempt is on record; what was unclear, or not there yet, may become clear; what is clear
+-- stays. Called by the handler of execute_prebooking.
 CREATE OR REPLACE FUNCTION end_attempt(
   p_attempt_id uuid,
   p_finding text,
@@ -381,7 +385,7 @@ BEGIN
       confirmation = left(p_confirmation, 500),
       fired_at = COALESCE(p_fired_at, a.fired_at),
       ended_at = p_now
-  WHERE a.id = p_attempt_id AND COALESCE(a.finding = 'unknown', true);
+  WHERE a.id = p_attempt_id AND COALESCE(a.finding IN ('unknown', 'absent'), true);
 END
 $$""",
     ),
@@ -505,7 +509,8 @@ END""",
     Change(
         "functions/finish_prebooking",
         None,
-        r"""-- Promises: the prebooking has succeeded or failed and its job is done, together, or neither.
+        r"""-- Promises: the prebooking has succeeded or failed and its job is done, together, or neither; a person looks at one that
+-- failed and of which nobody knows what became.
 -- Called by the handler of execute_prebooking. Locks: prebooking, job. Raises: SB020 lease_lost, SB007 invalid_transition.
 CREATE OR REPLACE FUNCTION finish_prebooking(
   p_actor jsonb,
@@ -517,7 +522,6 @@ CREATE OR REPLACE FUNCTION finish_prebooking(
   p_confirmation text DEFAULT NULL,
   p_reason text DEFAULT NULL,
   p_detail text DEFAULT NULL,
-  p_needs_attention boolean DEFAULT false,
   p_now timestamptz DEFAULT now()
 )
 RETURNS void
@@ -534,7 +538,9 @@ BEGIN
       confirmation = left(p_confirmation, 500),
       reason = p_reason,
       detail = left(p_detail, 500),
-      needs_attention = p_needs_attention,
+      needs_attention = p_status = 'failed' AND EXISTS (
+        SELECT FROM prebooking_attempts a WHERE a.prebooking_id = p.id AND COALESCE(a.finding = 'unknown', true)
+      ),
       fired_at = v_fired_at,
       lateness_ms = LEAST(extract(epoch FROM v_fired_at - p.opens_at) * 1000, 2147483647),
       updated_at = p_now
@@ -1361,7 +1367,7 @@ $$""",
         "functions/sweep_prebookings",
         None,
         r"""-- Promises: a prebooking whose job is over without it, since its tries are used up or somebody cancelled it, has failed,
--- and a person looks at one of which nobody knows what became; one at a resource gets a job again. Answers how many.
+-- unless it was booked; a person looks at one of which nobody knows; one at a resource gets a job again. Answers how many.
 -- Called by the job processor. Locks: prebookings, SKIP LOCKED, then their jobs.
 CREATE OR REPLACE FUNCTION sweep_prebookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
 RETURNS integer
@@ -1386,13 +1392,27 @@ BEGIN
     FOR NO KEY UPDATE SKIP LOCKED
   );
   UPDATE prebookings p
-  SET status = 'failed',
-      reason = 'gave_up',
-      needs_attention = EXISTS (
+  SET status = CASE WHEN b.choice IS NULL THEN 'failed' ELSE 'succeeded' END,
+      booked_choice = b.choice,
+      confirmation = b.confirmation,
+      reason = CASE WHEN b.choice IS NULL THEN 'gave_up' END,
+      detail = CASE WHEN b.choice IS NULL THEN left(j.error_message, 500) END,
+      needs_attention = b.choice IS NULL AND EXISTS (
         SELECT FROM prebooking_attempts a WHERE a.prebooking_id = p.id AND COALESCE(a.finding = 'unknown', true)
       ),
       updated_at = p_now
-  WHERE p.id IN (SELECT l.id FROM unnest(v_lost) l WHERE l.provider IS NOT NULL);
+  FROM unnest(v_lost) l
+  LEFT JOIN LATERAL (
+    SELECT a.choice, a.confirmation FROM prebooking_attempts a WHERE a.prebooking_id = l.id AND a.finding = 'booked' LIMIT 1
+  ) b ON true
+  LEFT JOIN LATERAL (
+    SELECT k.error_message
+    FROM jobs k
+    WHERE k.dedupe_key = prebooking_job_key(l) AND k.job_type = 'execute_prebooking'
+    ORDER BY k.seq DESC
+    LIMIT 1
+  ) j ON true
+  WHERE p.id = l.id AND l.provider IS NOT NULL;
   PERFORM enqueue_opening(l, p_now) FROM unnest(v_lost) l WHERE l.provider IS NULL;
   RETURN cardinality(v_lost);
 END

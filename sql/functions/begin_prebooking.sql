@@ -7,7 +7,8 @@ CREATE OR REPLACE FUNCTION begin_prebooking(
 )
 RETURNS TABLE (
   provider text, adapter text, settings jsonb, is_enabled boolean, targets jsonb, customer jsonb, opens_at timestamptz,
-  fire_at timestamptz, choice integer, unclear_attempt_id uuid, key_id text, nonce bytea, ciphertext bytea
+  fire_at timestamptz, choice integer, is_booked boolean, confirmation text, unclear_attempt_id uuid, key_id text,
+  nonce bytea, ciphertext bytea
 )
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -27,7 +28,10 @@ BEGIN
       v_prebooking.opens_at,
       v_prebooking.opens_at + prebookings_ahead(v_prebooking) * make_interval(secs => COALESCE(q.stagger_ms, 0) / 1000.0),
       COALESCE(v_last.choice + (v_last.finding IN ('full', 'refused'))::integer, v_last.choice, 1),
-      CASE WHEN COALESCE(v_last.finding = 'unknown', true) THEN v_last.id END,
+      COALESCE(v_last.finding = 'booked', false),
+      v_last.confirmation,
+      -- what was not there right after it was asked for may have come since
+      CASE WHEN COALESCE(v_last.finding IN ('unknown', 'absent'), true) THEN v_last.id END,
       k.key_id, k.nonce, k.ciphertext
     FROM providers r
     JOIN customers c ON c.id = v_prebooking.customer_id

@@ -1,5 +1,5 @@
--- Promises: what came of an attempt is on record; what was unclear may become clear, what is clear stays.
--- Called by the handler of execute_prebooking.
+-- Promises: what came of an attempt is on record; what was unclear, or not there yet, may become clear; what is clear
+-- stays. Called by the handler of execute_prebooking.
 CREATE OR REPLACE FUNCTION end_attempt(
   p_attempt_id uuid,
   p_finding text,
@@ -19,6 +19,6 @@ BEGIN
       confirmation = left(p_confirmation, 500),
       fired_at = COALESCE(p_fired_at, a.fired_at),
       ended_at = p_now
-  WHERE a.id = p_attempt_id AND COALESCE(a.finding = 'unknown', true);
+  WHERE a.id = p_attempt_id AND COALESCE(a.finding IN ('unknown', 'absent'), true);
 END
 $$

@@ -1,4 +1,5 @@
--- Promises: the prebooking has succeeded or failed and its job is done, together, or neither.
+-- Promises: the prebooking has succeeded or failed and its job is done, together, or neither; a person looks at one that
+-- failed and of which nobody knows what became.
 -- Called by the handler of execute_prebooking. Locks: prebooking, job. Raises: SB020 lease_lost, SB007 invalid_transition.
 CREATE OR REPLACE FUNCTION finish_prebooking(
   p_actor jsonb,
@@ -10,7 +11,6 @@ CREATE OR REPLACE FUNCTION finish_prebooking(
   p_confirmation text DEFAULT NULL,
   p_reason text DEFAULT NULL,
   p_detail text DEFAULT NULL,
-  p_needs_attention boolean DEFAULT false,
   p_now timestamptz DEFAULT now()
 )
 RETURNS void
@@ -27,7 +27,9 @@ BEGIN
       confirmation = left(p_confirmation, 500),
       reason = p_reason,
       detail = left(p_detail, 500),
-      needs_attention = p_needs_attention,
+      needs_attention = p_status = 'failed' AND EXISTS (
+        SELECT FROM prebooking_attempts a WHERE a.prebooking_id = p.id AND COALESCE(a.finding = 'unknown', true)
+      ),
       fired_at = v_fired_at,
       lateness_ms = LEAST(extract(epoch FROM v_fired_at - p.opens_at) * 1000, 2147483647),
       updated_at = p_now
