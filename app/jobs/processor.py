@@ -31,7 +31,8 @@ ANSWER_LIMIT = 10.0
 HOUSEKEEPING = 1.5
 # If this process dies, its jobs are free again so long after its answer was due.
 LEASE_AFTER_ANSWER = 20.0
-CONCURRENCY = 10
+# Twice the customers who want something at one opening: no queue takes more than half.
+CONCURRENCY = 40
 
 logger = structlog.get_logger(__name__)
 

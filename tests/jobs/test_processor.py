@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from app.database import Database, open_database
 from app.handlers import FollowUp, Handler, Job, Ok, Outcome, Permanent, Retry, Skip, Snooze
 from app.jobs import queries
-from app.jobs.processor import ANSWER_LIMIT, WORK_BUDGET, process_jobs
+from app.jobs.processor import ANSWER_LIMIT, CONCURRENCY, WORK_BUDGET, process_jobs
 from app.jobs.schemas import QueueLimits, RunReport
 from app.security import Actor
 from app.settings import Settings
@@ -211,11 +211,11 @@ async def test_a_queue_that_hangs_leaves_the_others_half_of_the_places_and_is_pa
     database: Database, conn: asyncpg.Connection
 ) -> None:
     dead = Gate()
-    await enqueue_many(conn, 20, "dead", p_queue="a")
+    await enqueue_many(conn, 2 * CONCURRENCY, "dead", p_queue="a")
     await enqueue_many(conn, 20, "healthy", p_queue="b")
 
     async def healthy(_job: Job) -> Outcome:
-        assert dead.begun.total() - dead.cancelled.total() <= 5
+        assert dead.begun.total() - dead.cancelled.total() <= CONCURRENCY / 2
         return Ok()
 
     report = await run_for(
@@ -229,19 +229,19 @@ async def test_a_queue_that_hangs_leaves_the_others_half_of_the_places_and_is_pa
     assert (queue["pause_reason"], await queue_row(conn, "b")) == ("5 failures on end", None)
     assert queue["resume_at"] - queue["paused_at"] == timedelta(seconds=60)
     # nothing of it was begun after that
-    assert dead.begun.total() < 20
+    assert dead.begun.total() < 2 * CONCURRENCY
 
 
 async def test_a_queue_whose_jobs_fail_is_paused_and_the_rest_of_it_keeps_its_attempts(
     database: Database, conn: asyncpg.Connection
 ) -> None:
-    await enqueue_many(conn, 40, "dead", p_queue="a")
+    await enqueue_many(conn, 4 * CONCURRENCY, "dead", p_queue="a")
 
     report = await run_for(database, 2.0, raises(OSError("refused"), "dead", queue="a"))
 
     assert await queue_row(conn, "a") is not None
-    assert 5 <= report.retried <= 20
-    assert await conn.fetchval("SELECT count(*) FROM jobs WHERE attempt = 0") == 40 - report.retried
+    assert 5 <= report.retried <= 2 * CONCURRENCY
+    assert await conn.fetchval("SELECT count(*) FROM jobs WHERE attempt = 0") == 4 * CONCURRENCY - report.retried
 
 
 async def test_a_success_between_failures_leaves_its_queue_alone(database: Database, conn: asyncpg.Connection) -> None:
