@@ -434,6 +434,60 @@ async def test_what_the_database_would_not_settle_is_settled_later(
     assert runner.tally == {"claimed": 1, "processed": 1}
 
 
+PUT_QUEUE = """SELECT put_queue('{"type": "admin", "id": "t"}', $1, NULL, 0)"""
+
+
+async def test_a_family_of_queues_is_all_that_somebody_has_set_of_that_name(
+    database: Database, conn: asyncpg.Connection
+) -> None:
+    for name in ("gym:b", "gym:a", "gymnasium"):
+        await conn.execute(PUT_QUEUE, name)
+    gate = Gate()
+    gate.open.set()
+    taken = [await enqueue(conn, p_queue=name) for name in ("gym:a", "gym:b")]
+    # of another name, and one that nobody has set
+    left = [await enqueue(conn, p_queue=name) for name in ("gymnasium", "gym:c")]
+    runner = runner_of(database, handler(gate, queue="gym:*"))
+    assert runner.queues == []
+    await runner.read_queues()
+
+    await do_all(runner)
+
+    assert sorted(runner.queues) == ["gym:a", "gym:b"]
+    assert gate.begun == dict.fromkeys(taken, 1)
+    assert [(await job_row(conn, job_id))["status"] for job_id in left] == ["pending", "pending"]
+
+
+async def test_of_two_handlers_of_a_family_each_does_the_jobs_of_its_own_type(
+    database: Database, conn: asyncpg.Connection
+) -> None:
+    await conn.execute(PUT_QUEUE, "gym:a")
+    await enqueue(conn, "book", p_queue="gym:a")
+    await enqueue(conn, "check", p_queue="gym:a")
+    runner = runner_of(
+        database, answers(Ok("booked"), "book", queue="gym:*"), answers(Ok("checked"), "check", queue="gym:*")
+    )
+    await runner.read_queues()
+
+    await do_all(runner)
+
+    results = await conn.fetch("SELECT job_type, result FROM jobs ORDER BY job_type")
+    assert [tuple(row) for row in results] == [("book", '"booked"'), ("check", '"checked"')]
+
+
+async def test_a_queue_that_is_set_later_is_learned_of_and_one_that_is_known_stays(
+    database: Database, conn: asyncpg.Connection
+) -> None:
+    await conn.execute(PUT_QUEUE, "gym:a")
+    runner = runner_of(database, answers(Ok(), queue="gym:*"), answers(Ok(), "mail"))
+    await runner.read_queues()
+    await conn.execute(PUT_QUEUE, "gym:b")
+
+    assert sorted(runner.queues) == ["default", "gym:a"]
+    await runner.read_queues()
+    assert sorted(runner.queues) == ["default", "gym:a", "gym:b"]
+
+
 async def test_a_stopped_runner_gives_back_what_it_has_not_begun(database: Database, conn: asyncpg.Connection) -> None:
     await conn.execute("""SELECT put_queue('{"type": "admin", "id": "t"}', 'default', NULL, 60000)""")
     first, *others = await enqueue_many(conn, 3)

@@ -322,6 +322,17 @@ async def test_a_worker_starts_the_jobs_of_a_staggered_queue_apart_from_the_firs
         gate.open.set()
 
 
+async def test_a_queue_of_a_family_that_is_set_while_the_worker_sleeps_is_served_at_the_first_hint(
+    database: Database, settings: Settings, conn: asyncpg.Connection
+) -> None:
+    async with at_work(database, settings, answers(Ok(), queue="gym:*"), answers(Ok(), "mail")):
+        await until_asleep(conn)
+        await queries.put_queue(database, PERSON, "gym:a", QueueLimits())
+        await enqueue(conn, p_queue="gym:a")
+        await Waker(database).wake()
+        await until_done(conn, 1)
+
+
 async def test_a_worker_told_to_stop_gives_back_what_it_has_not_begun(
     database: Database, settings: Settings, conn: asyncpg.Connection
 ) -> None:
