@@ -54,6 +54,9 @@ def _answer(kind: str, fault: Fault, now: float) -> Response:
 
 
 def _reset(transport: asyncio.Transport) -> None:
+    if transport.is_closing():
+        # whoever asked is gone
+        return
     # lingering for no time makes it a reset, and not an end in good order
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

@@ -70,9 +70,9 @@ class Victims:
 
 
 @asynccontextmanager
-async def victims_of(dsn: str) -> AsyncIterator[Victims]:
+async def victims_of(dsn: str, module: str = "tests.jobs.process", *arguments: str) -> AsyncIterator[Victims]:
     """None at first; whoever is left is killed with the block."""
-    program = (sys.executable, "-m", "tests.jobs.process", dsn)
+    program = (sys.executable, "-m", module, dsn, *arguments)
     mother = await asyncio.create_subprocess_exec(*program, cwd=ROOT, stdin=PIPE, stdout=PIPE)
     victims = Victims(mother)
     listening = asyncio.create_task(victims.listen())
