@@ -26,9 +26,10 @@ check: $(VENV)/.dev  ## format, lint, types, import contracts, migration safety
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m migrations.lint
 
-bench: $(VENV)/.dev  ## figures as ratios, measured in one run against pgbench and against other job queues
+bench: $(VENV)/.dev  ## figures as ratios, measured in one run against pgbench and against other job queues; openings
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.queues
+	@$(BIN)/python -m benchmarks.prebookings
 
 format: $(VENV)/.dev  ## write the code in the house format
 	@$(BIN)/ruff format .
