@@ -38,7 +38,9 @@ async def put_credentials(
     """
     customer_ref = customer_ref_of(actor, body.customer_ref, "body.customer_ref")
     sealed = seal(_keys(request), provider, customer_ref, body.plain())
-    return DatabaseJson(await queries.put_credentials(db, actor, provider, customer_ref, sealed))
+    stored = await queries.put_credentials(db, actor, provider, customer_ref, sealed)
+    await request.app.state.waker.wake()
+    return DatabaseJson(stored)
 
 
 @router.get(

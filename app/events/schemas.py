@@ -21,6 +21,7 @@ EventType = Literal[
     "prebooking.succeeded",
     "prebooking.failed",
     "prebooking.cancelled",
+    "credentials.invalid",
     "schedule.changed",
     "slot.full",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from app.adapters.registry import find_adapter
 from app.database import Db
@@ -23,13 +23,18 @@ router = APIRouter(prefix="/v1/providers", tags=["providers"], generate_unique_i
     summary="Set up a provider",
     responses=problems("unauthorized", "forbidden", *UNREADABLE, "busy", "outcome_unknown"),
 )
-async def put_provider(actor: AdminActor, name: ProviderName, body: ProviderRules, db: Db) -> DatabaseJson:
+async def put_provider(
+    request: Request, actor: AdminActor, name: ProviderName, body: ProviderRules, db: Db
+) -> DatabaseJson:
     """Say how to book there and when booking opens, and limit the queue in which its jobs wait.
 
     The adapter checks its settings; they are on record in the audit trail, so keep secrets out of them.
     """
     await _require_settings(body.adapter, body.settings)
-    return DatabaseJson(await queries.put_provider(db, actor, name, body))
+    provider = await queries.put_provider(db, actor, name, body)
+    # an opening may be due by these rules
+    await request.app.state.waker.wake()
+    return DatabaseJson(provider)
 
 
 @router.get(

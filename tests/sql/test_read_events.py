@@ -353,6 +353,7 @@ async def test_the_api_names_every_event_that_there_is(conn: asyncpg.Connection)
     heard += [
         f"prebooking.{word}" for word in ("created", "modified", *get_args(PrebookingStatus)) if word != "pending"
     ]
+    heard += [f"credentials.{word}" for word in ("created", "unchecked", "valid", "invalid", "deleted")]
     heard += ["schedule.created", "schedule.modified", "schedule_exception.deleted", "slot.full", "slot.modified"]
     heard += ["customer.created", "job.modified", "api_key.created", "waitlist_entry.created", "resource.modified"]
 
