@@ -23,7 +23,7 @@ from app import doctor as diagnosis
 from app import embedded
 from app.api_keys import create_api_key, list_api_keys, revoke_api_key
 from app.bookings.importing import import_bookings, read_rows
-from app.credentials.rotation import rotate
+from app.credentials.rotation import Rotation, rotate
 from app.database import Database, open_database
 from app.encryption import new_encryption_key
 from app.errors import Problem
@@ -40,6 +40,7 @@ from app.security import Actor, Scope
 from app.settings import Settings
 from app.simulator.serving import play
 from app.simulator.world import Conduct
+from app.webhooks.rotation import rotate_secrets
 
 Answer = TypeVar("Answer")
 
@@ -217,14 +218,24 @@ def keys_new_encryption() -> None:
 
 @keys.command("rotate")
 def keys_rotate() -> None:
-    """Put all credentials under the first of ENCRYPTION_KEYS, while they are used. Safe to kill, and to repeat."""
+    """Put all credentials and webhooks' secrets under the first of ENCRYPTION_KEYS, while they are used.
+
+    Safe to kill, and to repeat.
+    """
     encryption_keys = Settings().keys_of_credentials
     if encryption_keys is None:
         notes.print("ENCRYPTION_KEYS is not set")
         raise typer.Exit(1)
-    rotated, left = with_database(lambda database: rotate(database, OPERATOR, encryption_keys))
+
+    async def work(database: Database) -> tuple[Rotation, int]:
+        rotation = await rotate(database, OPERATOR, encryption_keys)
+        return rotation, await rotate_secrets(database, OPERATOR, encryption_keys)
+
+    (rotated, left), secrets_left = with_database(work)
     typer.echo(f"{rotated} credentials are under the key {encryption_keys.ids[0]} now, {left} are under another still")
-    if left:
+    if secrets_left:
+        typer.echo(f"{secrets_left} webhook secrets are under another still")
+    if left or secrets_left:
         notes.print("whoever stored them has old settings, or their key is not in ENCRYPTION_KEYS: see holdfast doctor")
         raise typer.Exit(1)
 

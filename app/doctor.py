@@ -10,6 +10,7 @@ from app.database import Database, open_database
 from app.jobs.queries import jobs_heartbeat
 from app.migrate import head_revision
 from app.settings import Settings
+from app.webhooks.queries import webhook_secrets_by_key
 
 console = Console(highlight=False)
 
@@ -65,7 +66,7 @@ async def _database_problems(database: Database, settings: Settings) -> list[str
     if revision != head_revision():
         # what this version would ask next may not be there
         return [f"the database is at migration {revision}, this version wants {head_revision()}"]
-    problems = await _credentials_problems(database, settings)
+    problems = await _encryption_problems(database, settings)
     heartbeat = await jobs_heartbeat(database)
     if heartbeat["oldest_due_age_ms"] > settings.jobs_overdue_seconds * 1000:
         minutes = heartbeat["oldest_due_age_ms"] // 60_000
@@ -75,14 +76,19 @@ async def _database_problems(database: Database, settings: Settings) -> list[str
     return problems
 
 
-async def _credentials_problems(database: Database, settings: Settings) -> list[str]:
+async def _encryption_problems(database: Database, settings: Settings) -> list[str]:
     keys = settings.keys_of_credentials
     known = keys.ids if keys else []
-    by_key = await credentials_by_key(database)
+    found = {
+        "credentials": await credentials_by_key(database),
+        "webhook secrets": await webhook_secrets_by_key(database),
+    }
     for key_id in known:
-        console.print(f"  {by_key.get(key_id, 0)} credentials are under the key {key_id}")
+        for what, by_key in found.items():
+            console.print(f"  {by_key.get(key_id, 0)} {what} are under the key {key_id}")
     return [
-        f"{count} credentials are under the key {key_id}, which ENCRYPTION_KEYS does not have: nobody can use them"
+        f"{count} {what} are under the key {key_id}, which ENCRYPTION_KEYS does not have: nobody can use them"
+        for what, by_key in found.items()
         for key_id, count in by_key.items()
         if key_id not in known
     ]

@@ -44,6 +44,9 @@ CODES: dict[str, ErrorCode] = {
     "credentials_not_found": ErrorCode(404, "The customer has no credentials at this provider."),
     "prebooking_not_found": ErrorCode(404, "There is no such prebooking."),
     "already_prebooked": ErrorCode(409, "The customer waits for this opening already."),
+    "webhook_endpoint_not_found": ErrorCode(404, "There is no such webhook endpoint."),
+    "delivery_not_found": ErrorCode(404, "There is no such delivery."),
+    "webhook_endpoint_disabled": ErrorCode(409, "Nothing is delivered to this webhook endpoint."),
     "lease_lost": ErrorCode(409, "Somebody else has the job by now."),
     "version_conflict": ErrorCode(412, "It changed since you read it: read it again."),
     "invalid_transition": ErrorCode(409, "The booking's status does not allow this step."),
@@ -70,7 +73,7 @@ CODES: dict[str, ErrorCode] = {
     ),
     "jobs_overdue": ErrorCode(503, "What is due is not being done: does anything call /cron/process-jobs?"),
     "not_configured": ErrorCode(503, "The server lacks a setting for this call."),
-    "encryption_unavailable": ErrorCode(503, "The server has no keys to encrypt credentials with."),
+    "encryption_unavailable": ErrorCode(503, "The server has no keys to encrypt secrets with."),
     "internal": ErrorCode(500, "Something went wrong on our side."),
 }
 
@@ -102,6 +105,9 @@ SQLSTATES: dict[str, str] = {
     "SB024": "prebooking_not_found",
     "SB025": "invalid_target",
     "SB026": "already_prebooked",
+    "SB041": "webhook_endpoint_not_found",
+    "SB042": "delivery_not_found",
+    "SB043": "webhook_endpoint_disabled",
     # Postgres's own: values that pass our schemas and that it still cannot store
     "22P02": "validation",
     "22P05": "validation",

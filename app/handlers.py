@@ -101,6 +101,7 @@ class Handler(NamedTuple):
     `run` is cancelled after `limit` seconds, or earlier at the end of a bounded run, which does not start it with less
     than `needs` seconds left. It runs with no transaction open and no connection held. What it raises is a Retry.
     A `queue` that ends in a star is all queues whose names begin so, of those that somebody has set.
+    Failures on end pause the queue, unless each of its jobs is for somebody else, so that `pauses_queue` is false.
     """
 
     job_type: str
@@ -108,6 +109,7 @@ class Handler(NamedTuple):
     queue: str = DEFAULT_QUEUE
     limit: float = 6.0
     needs: float = 0.5
+    pauses_queue: bool = True
 
     def takes_from(self, queue: str) -> bool:
         """Whether its jobs come in that queue."""

@@ -40,6 +40,8 @@ from app.slots import routes as slots
 from app.stopping import when_stopping
 from app.tokens import CustomerTokens
 from app.waitlist import routes as waitlist
+from app.webhooks import routes as webhooks
+from app.webhooks.handlers import deliver_webhook
 
 DESCRIPTION = """\
 A headless booking backend. No slot is ever oversold, whatever writes to the database; every change is on record.
@@ -57,6 +59,7 @@ def handlers_of(database: Database, settings: Settings) -> tuple[Handler, ...]:
         run_openings(database),
         execute_prebooking(database, settings),
         check_credentials(database, settings),
+        deliver_webhook(database, settings),
     )
 
 
@@ -112,6 +115,7 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
         credentials,
         audit,
         events,
+        webhooks,
         invariants,
         jobs,
         health,

@@ -91,6 +91,28 @@ StaggerMs = Annotated[int, Field(strict=True, ge=0, le=60_000)]
 Status = Literal["pending", "confirmed", "completed", "cancelled", "failed", "expired", "no_show"]
 PaymentMethod = Literal["pay_on_arrival", "pay_now"]
 PaymentStatus = Literal["pending", "paid", "failed", "refunded"]
+EventType = Literal[
+    "booking.created",
+    "booking.confirmed",
+    "booking.rescheduled",
+    "booking.modified",
+    "booking.cancelled",
+    "booking.completed",
+    "booking.expired",
+    "booking.no_show",
+    "booking.failed",
+    "prebooking.created",
+    "prebooking.executing",
+    "prebooking.modified",
+    "prebooking.succeeded",
+    "prebooking.failed",
+    "prebooking.cancelled",
+    "credentials.invalid",
+    "schedule.changed",
+    "slot.full",
+    "webhook_endpoint.disabled",
+    "webhook_endpoint.tested",
+]
 
 
 class CustomerInput(Input):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.encryption import EncryptionKeys
@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = None
     stripe_webhook_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_SECRET_LENGTH))] | None = None
     encryption_keys: Annotated[SecretStr, AfterValidator(_usable_keys)] | None = None
+    webhook_allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     worker: bool = False
     jobs_overdue_seconds: Annotated[int, Field(ge=1)] = 180
@@ -98,7 +99,7 @@ class Settings(BaseSettings):
 
     @property
     def keys_of_credentials(self) -> EncryptionKeys | None:
-        """The keys that encrypt customers' credentials; None where there are none."""
+        """The keys that encrypt customers' credentials and webhooks' secrets; None where there are none."""
         return EncryptionKeys(self.encryption_keys.get_secret_value()) if self.encryption_keys else None
 
     @property

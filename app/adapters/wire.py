@@ -119,13 +119,13 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
 
     @classmethod
-    async def open(cls, origin: Origin, seconds: float) -> Self:
-        """Connect, TLS included. Raises NotSent."""
+    async def open(cls, origin: Origin, seconds: float, address: str | None = None) -> Self:
+        """Connect, TLS included; to that address, whatever the host's name would lead to. Raises NotSent."""
         tls = tls_context() if origin.scheme == "https" else None
         try:
             async with asyncio.timeout(seconds):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    cls, origin.host, origin.port, ssl=tls
+                    cls, address or origin.host, origin.port, ssl=tls, server_hostname=origin.host if tls else None
                 )
         except TimeoutError:
             msg = "no connection in time"

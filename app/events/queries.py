@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.database import Database
-from app.events.schemas import EventType
+from app.schemas import EventType
 
 PAGE = 500
 

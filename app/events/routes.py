@@ -13,9 +13,10 @@ from app.database import TROUBLE, Db
 from app.errors import Problem, problems
 from app.events import queries
 from app.events.hub import Follower, Hub
-from app.events.schemas import Event, EventPage, EventType
+from app.events.schemas import Event, EventPage
 from app.openapi import operation_id
 from app.responses import DatabaseJson
+from app.schemas import EventType
 from app.security import CustomerActor, customer_or_frontend
 
 router = APIRouter(prefix="/v1/events", tags=["events"], generate_unique_id_function=operation_id)

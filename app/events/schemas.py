@@ -1,30 +1,11 @@
 """Events as clients see them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field
 
-EventType = Literal[
-    "booking.created",
-    "booking.confirmed",
-    "booking.rescheduled",
-    "booking.modified",
-    "booking.cancelled",
-    "booking.completed",
-    "booking.expired",
-    "booking.no_show",
-    "booking.failed",
-    "prebooking.created",
-    "prebooking.modified",
-    "prebooking.executing",
-    "prebooking.succeeded",
-    "prebooking.failed",
-    "prebooking.cancelled",
-    "credentials.invalid",
-    "schedule.changed",
-    "slot.full",
-]
+from app.schemas import EventType
 
 
 class Subject(BaseModel):

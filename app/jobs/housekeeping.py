@@ -49,6 +49,7 @@ SWEEPS = (
     Sweep(queries.backfill_jobs),
     Sweep(queries.prune_job_runs),
     Sweep(queries.prune_idempotency_keys),
+    Sweep(queries.prune_deliveries),
 )
 
 

@@ -44,6 +44,11 @@ async def prune_idempotency_keys(db: Database, _actor: Actor, limit: int) -> int
     return int(await db.call_value("prune_idempotency_keys", p_limit=limit))
 
 
+async def prune_deliveries(db: Database, _actor: Actor, limit: int) -> int:
+    """How many deliveries were over for long enough to forget."""
+    return int(await db.call_value("prune_deliveries", p_limit=limit))
+
+
 async def prune_jobs(db: Database, limit: int, keep: timedelta, keep_discarded: timedelta) -> int:
     """How many jobs were over for long enough to forget."""
     return int(await db.call_value("prune_jobs", p_limit=limit, p_keep=keep, p_keep_discarded=keep_discarded))

@@ -188,7 +188,8 @@ class Runner:
                 # nothing against the queue
                 return Settlement("failed", told)
             outcome = Retry(told)
-        queue.failures = queue.failures + 1 if isinstance(outcome, Retry) else 0
+        if handler.pauses_queue:
+            queue.failures = queue.failures + 1 if isinstance(outcome, Retry) else 0
         return settlement_of(outcome)
 
     def _ended(self, queue: Queue, job: Job, task: "asyncio.Task[Settlement | None]") -> None:

@@ -9,5 +9,8 @@ RETURN CASE split_part(p_event, '.', 1)
   WHEN 'prebooking' THEN p_event
   WHEN 'schedule' THEN 'schedule.changed'
   WHEN 'schedule_exception' THEN 'schedule.changed'
-  ELSE CASE WHEN p_event IN ('slot.full', 'credentials.invalid') THEN p_event END
+  ELSE CASE
+    WHEN p_event IN ('slot.full', 'credentials.invalid', 'webhook_endpoint.disabled', 'webhook_endpoint.tested')
+      THEN p_event
+  END
 END

@@ -45,6 +45,17 @@ ADMIN = {
     "put_provider",
     "list_providers",
     "get_provider",
+    "create_webhook_endpoint",
+    "list_webhook_endpoints",
+    "get_webhook_endpoint",
+    "update_webhook_endpoint",
+    "disable_webhook_endpoint",
+    "rotate_webhook_secret",
+    "test_webhook_endpoint",
+    "replay_events",
+    "list_deliveries",
+    "get_delivery",
+    "replay_delivery",
 }
 FRONTEND = {"booking_history", "record_payment"}
 CUSTOMER = {

@@ -77,6 +77,17 @@ PUBLISHED = {
     "put_credentials": "put /v1/credentials/{provider}",
     "list_credentials": "get /v1/credentials",
     "delete_credentials": "delete /v1/credentials/{provider}",
+    "create_webhook_endpoint": "post /v1/webhook-endpoints",
+    "list_webhook_endpoints": "get /v1/webhook-endpoints",
+    "get_webhook_endpoint": "get /v1/webhook-endpoints/{endpoint_id}",
+    "update_webhook_endpoint": "patch /v1/webhook-endpoints/{endpoint_id}",
+    "disable_webhook_endpoint": "delete /v1/webhook-endpoints/{endpoint_id}",
+    "rotate_webhook_secret": "post /v1/webhook-endpoints/{endpoint_id}/rotate-secret",
+    "test_webhook_endpoint": "post /v1/webhook-endpoints/{endpoint_id}/test",
+    "replay_events": "post /v1/webhook-endpoints/{endpoint_id}/replay",
+    "list_deliveries": "get /v1/deliveries",
+    "get_delivery": "get /v1/deliveries/{delivery_id}",
+    "replay_delivery": "post /v1/deliveries/{delivery_id}/replay",
 }
 
 

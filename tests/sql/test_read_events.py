@@ -9,8 +9,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from app.events.schemas import Event, EventType
+from app.events.schemas import Event
 from app.prebookings.schemas import PrebookingStatus
+from app.schemas import EventType
 from tests.conftest import Connect
 from tests.factories import HOUR, SYSTEM, TOMORROW, Factory, change_booking, insert_booking, make_customer
 from tests.sql.events import Reader, names, reader
@@ -354,6 +355,8 @@ async def test_the_api_names_every_event_that_there_is(conn: asyncpg.Connection)
         f"prebooking.{word}" for word in ("created", "modified", *get_args(PrebookingStatus)) if word != "pending"
     ]
     heard += [f"credentials.{word}" for word in ("created", "unchecked", "valid", "invalid", "deleted")]
+    heard += ["delivery.replayed"]
+    heard += [f"webhook_endpoint.{word}" for word in ("created", "modified", "disabled", "tested")]
     heard += ["schedule.created", "schedule.modified", "schedule_exception.deleted", "slot.full", "slot.modified"]
     heard += ["customer.created", "job.modified", "api_key.created", "waitlist_entry.created", "resource.modified"]
 

@@ -1,0 +1,1 @@
+"""Events on their way to receivers outside: signed, tried for three days, and never sent into one's own network."""
