@@ -512,7 +512,6 @@ AS $$
 DECLARE
   v_types text[] := (require_enabled_endpoint(p_endpoint_id)).event_types;
   v_wanted audit_log[];
-  v_next_from timestamptz;
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   v_wanted := ARRAY(
@@ -523,13 +522,11 @@ BEGIN
     ORDER BY a.created_at, a.id
     LIMIT p_limit + 1
   );
-  v_next_from := v_wanted[p_limit + 1].created_at;
-  -- those of one instant are not torn apart, or the next call would repeat some of them
-  IF v_next_from > v_wanted[1].created_at THEN
-    v_wanted := ARRAY(SELECT w FROM unnest(v_wanted) w WHERE w.created_at < v_next_from);
-  END IF;
-  PERFORM enqueue_delivery(p_endpoint_id, w.id, event_type(w.event), p_now) FROM unnest(v_wanted) w ORDER BY w.id;
-  RETURN json_build_object('replayed', cardinality(v_wanted), 'next_from', v_next_from);
+  PERFORM enqueue_delivery(p_endpoint_id, w.id, event_type(w.event), p_now) FROM unnest(v_wanted[:p_limit]) w
+  ORDER BY w.id;
+  RETURN json_build_object(
+    'replayed', LEAST(cardinality(v_wanted), p_limit), 'next_from', v_wanted[p_limit + 1].created_at
+  );
 END
 $$""",
     ),

@@ -4,19 +4,16 @@ import asyncio
 import ssl
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from app.adapters.adapter import Answer
 from app.adapters.http_json import HttpJsonAdapter
 from app.adapters.wire import tls_context
+from tests.adapters.certificates import certificate_for
 from tests.adapters.support import CREDENTIALS, LIMITS, ORDER, Canned, booked, http, plain
 
 ADAPTERS = 100
@@ -53,25 +50,7 @@ async def all_at(instant: float, server: Canned) -> list[Answer]:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate for this machine, with its key, that nobody else has signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "certificate.pem"
-    pem, no_password = serialization.Encoding.PEM, serialization.NoEncryption()
-    path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, no_password) + signed.public_bytes(pem))
-    return path
+    return certificate_for(tmp_path, x509.IPAddress(ip_address("127.0.0.1")))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from tests.factories import ACTOR, HOUR, SYSTEM, TOMORROW, Factory
 from tests.migrations.support import connected, contents_at, definitions_at, down, up
 from tests.sql.schedules import put_exception, put_schedule
 from tests.sql.support import call_row, cancel
+from tests.webhooks.support import add_endpoint
 
 ROWS = {
     table: f"SELECT coalesce(json_agg(to_jsonb(t) ORDER BY to_jsonb(t)::text), '[]')::text FROM {table} t"
@@ -19,6 +20,7 @@ ROWS = {
         *("resources", "slots", "customers", "bookings", "jobs", "audit_log", "idempotency_keys", "api_keys"),
         *("schedules", "schedule_exceptions", "waitlist_entries", "payment_events"),
         *("providers", "provider_credentials", "job_queues"),
+        *("webhook_endpoints", "webhook_secrets", "deliveries", "delivery_attempts"),
     )
 }
 
@@ -26,6 +28,7 @@ ROWS = {
 async def use(conn: asyncpg.Connection) -> None:
     """Leave a trace in every table."""
     make = Factory(conn)
+    await add_endpoint(conn, "https://example.com/")
     slot_id = await make.slot(starts_at=TOMORROW, max_bookings=9, max_units=20)
     await make.booking(slot_id, p_units=3, p_idempotency_key="k", p_request_hash=b"hash")
     await make.booking(slot_id, p_payment_method="pay_now", p_customer='{"name": "Ann", "email": "a@example.com"}')

@@ -53,6 +53,14 @@ def test_without_a_database_url_there_is_nothing_to_connect_to(monkeypatch: pyte
         _ = from_environment(monkeypatch).dsn
 
 
+def test_networks_are_separated_by_commas_and_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = from_environment(monkeypatch, WEBHOOK_ALLOWED_NETWORKS="10.1.0.0/16, fd00:1::/32")
+
+    assert [str(network) for network in settings.webhook_allowed_networks] == ["10.1.0.0/16", "fd00:1::/32"]
+    with pytest.raises(ValidationError):
+        from_environment(monkeypatch, WEBHOOK_ALLOWED_NETWORKS="10.1.0.1/16")
+
+
 def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = from_environment(monkeypatch, DATABASE_URL="", PORT="", CRON_SECRET="")
 

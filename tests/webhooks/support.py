@@ -156,7 +156,7 @@ async def endpoint_json(conn: asyncpg.Connection, endpoint: Endpoint) -> Any:
 
 async def deliveries_of(conn: asyncpg.Connection, endpoint: Endpoint) -> list[Any]:
     """Its deliveries as the API answers them."""
-    page = await call_json(conn, "list_deliveries", p_endpoint_id=endpoint.id, p_limit=1000)
+    page = await call_json(conn, "list_deliveries", p_endpoint_id=endpoint.id, p_limit=10_000)
     items: list[Any] = page["items"]
     return items
 

@@ -376,7 +376,8 @@ async def test_the_events_of_a_time_are_replayed_those_it_never_had_too(
     admin: httpx2.AsyncClient, conn: asyncpg.Connection, make: Factory, clock: FastClock, receiver: Receiver
 ) -> None:
     before, within, after = [await make.booking() for _ in range(3)]
-    at = dict(await conn.fetch("SELECT subject_id, created_at FROM audit_log WHERE event = 'booking.created'"))
+    rows = await conn.fetch("SELECT subject_id, created_at FROM audit_log WHERE event = 'booking.created'")
+    at = {row["subject_id"]: row["created_at"] for row in rows}
     endpoint = await add_endpoint(conn, receiver.url, "booking.created")
     await make.booking()
 
