@@ -8,6 +8,11 @@ AS $$
 DECLARE
   v_endpoint_id uuid;
 BEGIN
+  -- a tenth of what the look below costs, for those who have no webhooks
+  IF NOT EXISTS (SELECT FROM webhook_endpoints) THEN
+    RETURN NULL;
+  END IF;
+
   FOR v_endpoint_id IN
     SELECT e.id
     FROM webhook_endpoints e

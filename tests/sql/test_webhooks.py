@@ -268,12 +268,13 @@ async def test_what_makes_no_sense_is_not_stored_by_any_writer(conn: asyncpg.Con
 
 
 async def test_nobody_is_said_so(conn: asyncpg.Connection) -> None:
-    for function, arguments in {
+    calls: dict[str, dict[str, Any]] = {
         "get_webhook_endpoint": {"p_endpoint_id": NOBODY},
         "lock_webhook_endpoint": {"p_endpoint_id": NOBODY},
         "require_enabled_endpoint": {"p_endpoint_id": NOBODY},
         "test_webhook_endpoint": {"p_actor": ACTOR, "p_endpoint_id": NOBODY},
-    }.items():
+    }
+    for function, arguments in calls.items():
         with refused("SB041", "webhook_endpoint_not_found"):
             await call(conn, function, **arguments)
     with refused("SB042", "delivery_not_found"):
