@@ -105,9 +105,9 @@ SQLSTATES: dict[str, str] = {
     "SB024": "prebooking_not_found",
     "SB025": "invalid_target",
     "SB026": "already_prebooked",
-    "SB041": "webhook_endpoint_not_found",
-    "SB042": "delivery_not_found",
-    "SB043": "webhook_endpoint_disabled",
+    "SB027": "webhook_endpoint_not_found",
+    "SB028": "delivery_not_found",
+    "SB029": "webhook_endpoint_disabled",
     # Postgres's own: values that pass our schemas and that it still cannot store
     "22P02": "validation",
     "22P05": "validation",

@@ -46,6 +46,8 @@ SELECT cron.schedule('holdfast-record-job-run', '* * * * *',
 SELECT cron.schedule('holdfast-backfill-jobs', '*/5 * * * *',
   $$SELECT holdfast.backfill_jobs(p_limit => 500, p_every => '1 hour')$$);
 SELECT cron.schedule('holdfast-prune-jobs', '*/5 * * * *', $$SELECT holdfast.prune_jobs(p_limit => 2000)$$);
+SELECT cron.schedule('holdfast-prune-deliveries', '*/5 * * * *',
+  $$SELECT holdfast.prune_deliveries(p_limit => 2000)$$);
 SELECT cron.schedule('holdfast-prune-job-runs', '*/5 * * * *', $$SELECT holdfast.prune_job_runs(p_limit => 2000)$$);
 SELECT cron.schedule('holdfast-prune-idempotency-keys', '*/5 * * * *',
   $$SELECT holdfast.prune_idempotency_keys(p_limit => 2000)$$);

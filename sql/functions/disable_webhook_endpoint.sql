@@ -1,6 +1,6 @@
 -- Promises: nothing is delivered to the endpoint any more, for this reason; one that is disabled stays as it is.
 -- Called by DELETE /v1/webhook-endpoints/{id} and end_delivery, whose transaction says who acts.
--- Locks: endpoint. Raises: SB041 webhook_endpoint_not_found.
+-- Locks: endpoint. Raises: SB027 webhook_endpoint_not_found.
 CREATE OR REPLACE FUNCTION disable_webhook_endpoint(
   p_actor jsonb, p_endpoint_id uuid, p_reason text DEFAULT 'by_hand', p_now timestamptz DEFAULT now()
 )

@@ -1,5 +1,5 @@
 -- Promises: the event is delivered to the endpoint once more, as soon as may be. Called by POST /v1/deliveries/{id}/replay.
--- Locks: delivery, job. Raises: SB042 delivery_not_found, SB043 webhook_endpoint_disabled.
+-- Locks: delivery, job. Raises: SB028 delivery_not_found, SB029 webhook_endpoint_disabled.
 CREATE OR REPLACE FUNCTION replay_delivery(
   p_actor jsonb, p_delivery_id uuid, p_now timestamptz DEFAULT now()
 )

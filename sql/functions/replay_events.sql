@@ -1,6 +1,6 @@
 -- Promises: every event of [p_from, p_to) that the endpoint wants is delivered to it, whether it was before or not; p_limit
 -- at most, and `next_from` is where to go on, or null. Called by POST /v1/webhook-endpoints/{id}/replay.
--- Locks: deliveries and jobs, by event. Raises: SB041 webhook_endpoint_not_found, SB043 webhook_endpoint_disabled.
+-- Locks: deliveries and jobs, by event. Raises: SB027 webhook_endpoint_not_found, SB029 webhook_endpoint_disabled.
 CREATE OR REPLACE FUNCTION replay_events(
   p_actor jsonb,
   p_endpoint_id uuid,

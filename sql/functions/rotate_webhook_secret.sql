@@ -1,6 +1,6 @@
 -- Promises: the endpoint has this secret; those it had sign beside it until p_overlap is over, or their own end comes.
 -- Called by POST /v1/webhook-endpoints/{id}/rotate-secret, with what it encrypted for that id.
--- Locks: endpoint, secrets. Raises: SB041 webhook_endpoint_not_found.
+-- Locks: endpoint, secrets. Raises: SB027 webhook_endpoint_not_found.
 CREATE OR REPLACE FUNCTION rotate_webhook_secret(
   p_actor jsonb,
   p_endpoint_id uuid,

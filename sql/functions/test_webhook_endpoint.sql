@@ -1,6 +1,6 @@
 -- Promises: an event that says so is delivered to this endpoint alone, enabled or not, at once and with one attempt; its
 -- delivery is answered. Called by POST /v1/webhook-endpoints/{id}/test.
--- Locks: endpoint, job. Raises: SB041 webhook_endpoint_not_found.
+-- Locks: endpoint, job. Raises: SB027 webhook_endpoint_not_found.
 CREATE OR REPLACE FUNCTION test_webhook_endpoint(
   p_actor jsonb, p_endpoint_id uuid, p_now timestamptz DEFAULT clock_timestamp()
 )

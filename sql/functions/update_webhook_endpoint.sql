@@ -1,6 +1,6 @@
 -- Promises: what p_changes names replaces what was stored, if nobody changed the endpoint since the caller read it; one that
 -- is enabled again begins anew. Called by PATCH /v1/webhook-endpoints/{id}.
--- Locks: endpoint. Raises: SB041 webhook_endpoint_not_found, SB006 version_conflict.
+-- Locks: endpoint. Raises: SB027 webhook_endpoint_not_found, SB006 version_conflict.
 CREATE OR REPLACE FUNCTION update_webhook_endpoint(
   p_actor jsonb, p_endpoint_id uuid, p_version integer, p_changes jsonb, p_now timestamptz DEFAULT now()
 )

@@ -4,7 +4,7 @@ import asyncpg
 
 from app.settings import Settings
 from tests.factories import Factory
-from tests.faults.test_job_crashes import Victims
+from tests.jobs.victims import Victims
 from tests.webhooks.conftest import receiver, settings  # noqa: F401 - fixtures
 from tests.webhooks.support import Receiver
 from tests.webhooks.test_crashes import kill_in_rounds, victims  # noqa: F401 - a fixture

@@ -131,7 +131,7 @@ async def test_five_days_of_failure_and_three_attempts_disable(conn: asyncpg.Con
     assert (state["is_enabled"], state["disabled_reason"], state["version"]) == (False, "failing", 2)
     audited = "SELECT performed_by, xid IS NOT NULL FROM audit_log WHERE event = 'webhook_endpoint.disabled'"
     assert await one(conn, audited) == ("system", True)
-    with refused("SB043", "webhook_endpoint_disabled"):
+    with refused("SB029", "webhook_endpoint_disabled"):
         await call(conn, "replay_delivery", p_actor=ACTOR, p_delivery_id=delivery["id"])
 
 
@@ -275,7 +275,7 @@ async def test_nobody_is_said_so(conn: asyncpg.Connection) -> None:
         "test_webhook_endpoint": {"p_actor": ACTOR, "p_endpoint_id": NOBODY},
     }
     for function, arguments in calls.items():
-        with refused("SB041", "webhook_endpoint_not_found"):
+        with refused("SB027", "webhook_endpoint_not_found"):
             await call(conn, function, **arguments)
-    with refused("SB042", "delivery_not_found"):
+    with refused("SB028", "delivery_not_found"):
         await call(conn, "get_delivery", p_delivery_id=NOBODY)

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import random
-import sys
-from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -16,9 +14,8 @@ from app.settings import Settings
 from app.webhooks.handlers import deliver_webhook
 from tests.credentials.support import FIRST
 from tests.factories import Factory
-from tests.faults.test_job_crashes import Victims, until_buried
 from tests.jobs.support import do_all, lose_leases, runner_of
-from tests.live import ROOT
+from tests.jobs.victims import Victims, until_buried, victims_of
 from tests.webhooks.support import OK, Received, Receiver, add_endpoint, deliveries_of
 
 ROUNDS, EVENTS_A_ROUND = 10, 6
@@ -26,13 +23,8 @@ ROUNDS, EVENTS_A_ROUND = 10, 6
 
 @pytest.fixture
 async def victims(dsn: str) -> AsyncIterator[Victims]:
-    program = (sys.executable, "-m", "tests.webhooks.process", dsn, FIRST)
-    mother = await asyncio.create_subprocess_exec(*program, cwd=ROOT, stdin=PIPE, stdout=PIPE)
-    victims = Victims(mother)
-    yield victims
-    victims.kill()
-    mother.kill()
-    await mother.wait()
+    async with victims_of(dsn, "tests.webhooks.process", FIRST) as victims:
+        yield victims
 
 
 async def kill_in_rounds(

@@ -1,14 +1,14 @@
 """events are delivered to webhook endpoints.
 
-Revision ID: 0042
-Revises: 0041
+Revision ID: 0021
+Revises: 0020
 """
 
 from migrations import frozen
 from migrations.frozen import Change
 
-revision = "0042"
-down_revision = "0041"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
@@ -146,7 +146,7 @@ $$""",
         None,
         r"""-- Promises: nothing is delivered to the endpoint any more, for this reason; one that is disabled stays as it is.
 -- Called by DELETE /v1/webhook-endpoints/{id} and end_delivery, whose transaction says who acts.
--- Locks: endpoint. Raises: SB041 webhook_endpoint_not_found.
+-- Locks: endpoint. Raises: SB027 webhook_endpoint_not_found.
 CREATE OR REPLACE FUNCTION disable_webhook_endpoint(
   p_actor jsonb, p_endpoint_id uuid, p_reason text DEFAULT 'by_hand', p_now timestamptz DEFAULT now()
 )
@@ -283,7 +283,7 @@ END""",
         "functions/get_delivery",
         None,
         r"""-- Promises: one delivery with every attempt at it, oldest first. Called by GET /v1/deliveries/{id}.
--- Raises: SB042 delivery_not_found.
+-- Raises: SB028 delivery_not_found.
 CREATE OR REPLACE FUNCTION get_delivery(p_delivery_id uuid)
 RETURNS json
 LANGUAGE plpgsql
@@ -295,7 +295,7 @@ DECLARE
 BEGIN
   SELECT * INTO v_delivery FROM deliveries d WHERE d.id = p_delivery_id;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'delivery_not_found' USING ERRCODE = 'SB042',
+    RAISE EXCEPTION 'delivery_not_found' USING ERRCODE = 'SB028',
       DETAIL = json_build_object('delivery_id', p_delivery_id);
   END IF;
   RETURN to_jsonb(delivery_json(v_delivery)) || jsonb_build_object('attempts', (
@@ -310,7 +310,7 @@ $$""",
         "functions/get_webhook_endpoint",
         None,
         r"""-- Promises: one webhook endpoint as the API answers it. Called by GET /v1/webhook-endpoints/{id}.
--- Raises: SB041 webhook_endpoint_not_found.
+-- Raises: SB027 webhook_endpoint_not_found.
 CREATE OR REPLACE FUNCTION get_webhook_endpoint(p_endpoint_id uuid)
 RETURNS TABLE (endpoint_id uuid, endpoint_version integer, body json)
 LANGUAGE plpgsql
@@ -320,7 +320,7 @@ AS $$
 BEGIN
   RETURN QUERY SELECT e.id, e.version, webhook_endpoint_json(e) FROM webhook_endpoints e WHERE e.id = p_endpoint_id;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'webhook_endpoint_not_found' USING ERRCODE = 'SB041',
+    RAISE EXCEPTION 'webhook_endpoint_not_found' USING ERRCODE = 'SB027',
       DETAIL = json_build_object('endpoint_id', p_endpoint_id);
   END IF;
 END
@@ -412,7 +412,7 @@ $$""",
         "functions/lock_webhook_endpoint",
         None,
         r"""-- Promises: the endpoint's row, locked until the transaction ends. Called by the functions that change one.
--- Locks: endpoint. Raises: SB041 webhook_endpoint_not_found.
+-- Locks: endpoint. Raises: SB027 webhook_endpoint_not_found.
 CREATE OR REPLACE FUNCTION lock_webhook_endpoint(p_endpoint_id uuid)
 RETURNS webhook_endpoints
 LANGUAGE plpgsql
@@ -423,7 +423,7 @@ DECLARE
 BEGIN
   SELECT * INTO v_endpoint FROM webhook_endpoints e WHERE e.id = p_endpoint_id FOR NO KEY UPDATE;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'webhook_endpoint_not_found' USING ERRCODE = 'SB041',
+    RAISE EXCEPTION 'webhook_endpoint_not_found' USING ERRCODE = 'SB027',
       DETAIL = json_build_object('endpoint_id', p_endpoint_id);
   END IF;
   RETURN v_endpoint;
@@ -476,7 +476,7 @@ $$""",
         "functions/replay_delivery",
         None,
         r"""-- Promises: the event is delivered to the endpoint once more, as soon as may be. Called by POST /v1/deliveries/{id}/replay.
--- Locks: delivery, job. Raises: SB042 delivery_not_found, SB043 webhook_endpoint_disabled.
+-- Locks: delivery, job. Raises: SB028 delivery_not_found, SB029 webhook_endpoint_disabled.
 CREATE OR REPLACE FUNCTION replay_delivery(
   p_actor jsonb, p_delivery_id uuid, p_now timestamptz DEFAULT now()
 )
@@ -501,7 +501,7 @@ $$""",
         None,
         r"""-- Promises: every event of [p_from, p_to) that the endpoint wants is delivered to it, whether it was before or not; p_limit
 -- at most, and `next_from` is where to go on, or null. Called by POST /v1/webhook-endpoints/{id}/replay.
--- Locks: deliveries and jobs, by event. Raises: SB041 webhook_endpoint_not_found, SB043 webhook_endpoint_disabled.
+-- Locks: deliveries and jobs, by event. Raises: SB027 webhook_endpoint_not_found, SB029 webhook_endpoint_disabled.
 CREATE OR REPLACE FUNCTION replay_events(
   p_actor jsonb,
   p_endpoint_id uuid,
@@ -539,7 +539,7 @@ $$""",
         "functions/require_enabled_endpoint",
         None,
         r"""-- Promises: the endpoint, and returns only if it is enabled. Called by replay_delivery and replay_events.
--- Raises: SB041 webhook_endpoint_not_found, SB043 webhook_endpoint_disabled.
+-- Raises: SB027 webhook_endpoint_not_found, SB029 webhook_endpoint_disabled.
 CREATE OR REPLACE FUNCTION require_enabled_endpoint(p_endpoint_id uuid)
 RETURNS webhook_endpoints
 LANGUAGE plpgsql
@@ -552,7 +552,7 @@ BEGIN
   PERFORM get_webhook_endpoint(p_endpoint_id);
   SELECT * INTO v_endpoint FROM webhook_endpoints e WHERE e.id = p_endpoint_id;
   IF NOT v_endpoint.is_enabled THEN
-    RAISE EXCEPTION 'webhook_endpoint_disabled' USING ERRCODE = 'SB043',
+    RAISE EXCEPTION 'webhook_endpoint_disabled' USING ERRCODE = 'SB029',
       DETAIL = json_build_object('endpoint_id', p_endpoint_id, 'disabled_reason', v_endpoint.disabled_reason);
   END IF;
   RETURN v_endpoint;
@@ -586,7 +586,7 @@ $$""",
         None,
         r"""-- Promises: the endpoint has this secret; those it had sign beside it until p_overlap is over, or their own end comes.
 -- Called by POST /v1/webhook-endpoints/{id}/rotate-secret, with what it encrypted for that id.
--- Locks: endpoint, secrets. Raises: SB041 webhook_endpoint_not_found.
+-- Locks: endpoint, secrets. Raises: SB027 webhook_endpoint_not_found.
 CREATE OR REPLACE FUNCTION rotate_webhook_secret(
   p_actor jsonb,
   p_endpoint_id uuid,
@@ -618,7 +618,7 @@ $$""",
         None,
         r"""-- Promises: an event that says so is delivered to this endpoint alone, enabled or not, at once and with one attempt; its
 -- delivery is answered. Called by POST /v1/webhook-endpoints/{id}/test.
--- Locks: endpoint, job. Raises: SB041 webhook_endpoint_not_found.
+-- Locks: endpoint, job. Raises: SB027 webhook_endpoint_not_found.
 CREATE OR REPLACE FUNCTION test_webhook_endpoint(
   p_actor jsonb, p_endpoint_id uuid, p_now timestamptz DEFAULT clock_timestamp()
 )
@@ -647,7 +647,7 @@ $$""",
         None,
         r"""-- Promises: what p_changes names replaces what was stored, if nobody changed the endpoint since the caller read it; one that
 -- is enabled again begins anew. Called by PATCH /v1/webhook-endpoints/{id}.
--- Locks: endpoint. Raises: SB041 webhook_endpoint_not_found, SB006 version_conflict.
+-- Locks: endpoint. Raises: SB027 webhook_endpoint_not_found, SB006 version_conflict.
 CREATE OR REPLACE FUNCTION update_webhook_endpoint(
   p_actor jsonb, p_endpoint_id uuid, p_version integer, p_changes jsonb, p_now timestamptz DEFAULT now()
 )

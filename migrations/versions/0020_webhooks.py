@@ -1,12 +1,12 @@
 """Webhooks: where events are delivered to, and what came of it.
 
-Revision ID: 0041
+Revision ID: 0020
 Revises: 0019
 """
 
 from alembic import op
 
-revision = "0041"
+revision = "0020"
 down_revision = "0019"
 branch_labels = None
 depends_on = None
