@@ -56,6 +56,7 @@ CODES: dict[str, ErrorCode] = {
     "idempotency_conflict": ErrorCode(422, "This Idempotency-Key was used for a different request."),
     "invalid_hours": ErrorCode(422, "These are not opening hours of one day, or two of them overlap."),
     "invalid_target": ErrorCode(422, "There is no such time, or it is past."),
+    "invalid_template": ErrorCode(422, "The template cannot be rendered."),
     # the request itself
     "validation": ErrorCode(422, "The request does not have the expected form."),
     "bad_request": ErrorCode(400, "The request cannot be read."),

@@ -26,6 +26,8 @@ from app.jobs import routes as jobs
 from app.jobs.waker import Waker
 from app.jobs.worker import working
 from app.log import configure_logging
+from app.messages import routes as messages
+from app.messages.handlers import send_message
 from app.openapi import describe, include
 from app.payments import routes as payments
 from app.prebookings import routes as prebookings
@@ -60,6 +62,7 @@ def handlers_of(database: Database, settings: Settings) -> tuple[Handler, ...]:
         execute_prebooking(database, settings),
         check_credentials(database, settings),
         deliver_webhook(database, settings),
+        send_message(database, settings),
     )
 
 
@@ -110,6 +113,7 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
         waitlist,
         prebookings,
         payments,
+        messages,
         calendars,
         providers,
         credentials,

@@ -3,8 +3,11 @@
 import ipaddress
 import re
 from collections.abc import Callable
+from datetime import time
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -14,6 +17,7 @@ from app.encryption import EncryptionKeys
 MIN_SECRET_LENGTH = 16
 # RFC 7518, section 3.2: a key for HS256 is as long as what it makes.
 MIN_JWT_SECRET_LENGTH = 32
+_QUIET_HOURS = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 
 
 def _at_least(length: int) -> Callable[[SecretStr], SecretStr]:
@@ -58,6 +62,35 @@ def _usable_keys(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _smtp_server(secret: SecretStr) -> SecretStr:
+    url = urlsplit(secret.get_secret_value())
+    # reading the port raises where it is none
+    if url.scheme not in ("smtp", "smtps") or not url.hostname or url.port == 0:
+        msg = "is not like smtp://user:password@host:587 or smtps://user:password@host:465"
+        raise ValueError(msg)
+    return secret
+
+
+def _sender(text: str) -> str:
+    name, address = parseaddr(text)
+    is_address = re.fullmatch(r"[\x21-\x3f\x41-\x7e]+@[A-Za-z0-9.-]+", address)
+    if not is_address or not name.isprintable():
+        msg = "is not like bookings@example.com or Example <bookings@example.com>"
+        raise ValueError(msg)
+    return text
+
+
+def _safe_to_send_to(url: HttpUrl) -> HttpUrl:
+    # a token goes there with every message
+    if url.scheme != "https" and not is_loopback(url.host or ""):
+        msg = "messages go over https, or over http to this machine"
+        raise ValueError(msg)
+    if url.username or url.password or url.query:
+        msg = "takes no password and no query"
+        raise ValueError(msg)
+    return url
+
+
 def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
@@ -83,6 +116,17 @@ class Settings(BaseSettings):
     stripe_webhook_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_SECRET_LENGTH))] | None = None
     encryption_keys: Annotated[SecretStr, AfterValidator(_usable_keys)] | None = None
     webhook_allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = ()
+    smtp_url: Annotated[SecretStr, AfterValidator(_smtp_server)] | None = None
+    mail_from: Annotated[str, AfterValidator(_sender)] | None = None
+    sms_url: Annotated[HttpUrl, AfterValidator(_safe_to_send_to)] | None = None
+    sms_account: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
+    sms_token: Annotated[SecretStr, AfterValidator(_at_least(MIN_SECRET_LENGTH))] | None = None
+    sms_from: str | None = None
+    sms_region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    sms_inbound_url: HttpUrl | None = None
+    quiet_hours: Annotated[str, Field(pattern=_QUIET_HOURS)] = "22:00-08:00"
+    message_language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
+    message_templates: Path | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     worker: bool = False
     jobs_overdue_seconds: Annotated[int, Field(ge=1)] = 180
@@ -96,6 +140,12 @@ class Settings(BaseSettings):
     def takes_customer_tokens(self) -> bool:
         """Whether any customer token can be verified."""
         return self.jwt_secret is not None or self.jwks_url is not None
+
+    @property
+    def quiet_times(self) -> tuple[time, time]:
+        """From when to when, by a customer's clocks, no SMS and no reminder goes out."""
+        begins, ends = self.quiet_hours.split("-")
+        return time.fromisoformat(begins), time.fromisoformat(ends)
 
     @property
     def keys_of_credentials(self) -> EncryptionKeys | None:

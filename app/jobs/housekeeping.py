@@ -13,7 +13,7 @@ from app.security import Actor
 from app.settings import Settings
 
 # the types of job that are settled by the sweeps below, and by no handler
-JOB_TYPES = ("complete_booking", "expire_booking", "refresh_schedule")
+JOB_TYPES = ("complete_booking", "expire_booking", "refresh_schedule", "remind_booking")
 
 
 class Retention(NamedTuple):
@@ -44,8 +44,10 @@ SWEEPS = (
     Sweep(queries.complete_due_bookings, tally="processed"),
     # one resource a transaction: see the function
     Sweep(queries.refresh_due_schedules, batch_size=1, tally="processed"),
+    Sweep(queries.remind_due_bookings, tally="processed"),
     Sweep(queries.close_waitlists),
     Sweep(queries.sweep_prebookings),
+    Sweep(queries.sweep_messages),
     Sweep(queries.backfill_jobs),
     Sweep(queries.prune_job_runs),
     Sweep(queries.prune_idempotency_keys),

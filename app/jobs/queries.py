@@ -39,6 +39,16 @@ async def sweep_prebookings(db: Database, actor: Actor, limit: int) -> int:
     return int(await db.call_value("sweep_prebookings", p_actor=actor.json(), p_limit=limit))
 
 
+async def remind_due_bookings(db: Database, actor: Actor, limit: int) -> int:
+    """How many bookings, of which a reminder was due, have their messages."""
+    return int(await db.call_value("remind_due_bookings", p_actor=actor.json(), p_limit=limit))
+
+
+async def sweep_messages(db: Database, _actor: Actor, limit: int) -> int:
+    """How many messages, whose job was over without them, have failed."""
+    return int(await db.call_value("sweep_messages", p_limit=limit))
+
+
 async def prune_idempotency_keys(db: Database, _actor: Actor, limit: int) -> int:
     """How many idempotency keys were old enough to forget."""
     return int(await db.call_value("prune_idempotency_keys", p_limit=limit))

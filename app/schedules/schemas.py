@@ -52,6 +52,9 @@ class ScheduleRules(Input):
     max_bookings_per_customer: Capacity | None = Field(
         None, description="The most bookings still to come that one customer may have of this resource."
     )
+    reminder_minutes: Annotated[list[Annotated[int, Field(strict=True, ge=1, le=525_600)]], Field(max_length=5)] = (
+        Field([], description="Who has booked is reminded this long before the start.", examples=[[1440, 120]])
+    )
     opening_policy: Literal["fifo", "lottery"] = Field(
         "fifo", description="In which order prebookings get their places: as they were made, or as they are drawn."
     )

@@ -54,6 +54,7 @@ schedules = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     *timestamps(),
     sa.Column("opening_policy", sa.Text, nullable=False),
+    sa.Column("reminder_minutes", sa.ARRAY(sa.Integer), nullable=False),
 )
 
 schedule_exceptions = sa.Table(
@@ -74,6 +75,10 @@ customers = sa.Table(
     sa.Column("email", sa.Text),
     sa.Column("phone", sa.Text),
     *timestamps(),
+    sa.Column("language", sa.Text),
+    sa.Column("timezone", sa.Text),
+    sa.Column("email_opt_out", sa.Boolean, nullable=False),
+    sa.Column("sms_opt_out", sa.Boolean, nullable=False),
 )
 
 booking_transitions = sa.Table(

@@ -1,6 +1,6 @@
 -- Promises: a confirmed booking has one pending job that completes it at its end, a hold has one that expires it,
--- any other booking has none. Called by triggers bookings_sync_jobs_on_insert and _on_update, whoever writes.
--- Locks: jobs of this booking. No NOTIFY: it would serialise commits.
+-- any other booking has none, and is reminded of no more. Called by triggers bookings_sync_jobs_on_insert and _on_update,
+-- whoever writes. Locks: jobs of this booking. No NOTIFY: it would serialise commits.
 CREATE OR REPLACE FUNCTION bookings_sync_jobs()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -21,7 +21,8 @@ BEGIN
       END,
       processed_at = NEW.updated_at,
       updated_at = NEW.updated_at
-    WHERE j.dedupe_key = NEW.id::text AND j.status = 'pending' AND j.job_type IS DISTINCT FROM v_wanted;
+    WHERE j.dedupe_key = NEW.id::text AND j.status = 'pending' AND j.job_type IS DISTINCT FROM v_wanted
+      AND (j.job_type <> 'remind_booking' OR NEW.status <> 'confirmed');
   END IF;
 
   IF v_wanted IS NOT NULL THEN

@@ -17,7 +17,7 @@ BEGIN
   ), pending_jobs AS (
     SELECT j.dedupe_key, j.job_type, j.scheduled_at, j.booking_id
     FROM jobs j
-    WHERE j.status = 'pending' AND j.booking_id IS NOT NULL
+    WHERE j.status = 'pending' AND j.booking_id IS NOT NULL AND j.job_type IN ('complete_booking', 'expire_booking')
   ), violations AS (
     SELECT 'slot_counters' AS invariant, s.id, json_build_object(
       'booked_bookings', s.booked_bookings, 'booked_units', s.booked_units,

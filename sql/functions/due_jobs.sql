@@ -10,7 +10,7 @@ AS $$
   FROM (
     SELECT j.run_at
     FROM jobs j
-    WHERE j.job_type IN ('complete_booking', 'expire_booking', 'refresh_schedule')
+    WHERE j.job_type IN ('complete_booking', 'expire_booking', 'refresh_schedule', 'remind_booking')
       AND j.queue IS NULL AND j.status = 'pending' AND j.run_at <= p_now
     UNION ALL
     SELECT j.run_at

@@ -1,0 +1,19 @@
+-- Promises: every channel, and whether messages go out over it. Called by GET /v1/message-channels, put_channel and
+-- `holdfast doctor`.
+CREATE OR REPLACE FUNCTION list_channels()
+RETURNS json
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN (
+    SELECT json_build_object(
+      'items', json_agg(
+        json_build_object('name', h.name, 'is_enabled', h.is_enabled, 'updated_at', h.updated_at) ORDER BY h.name
+      )
+    )
+    FROM message_channels h
+  );
+END
+$$
