@@ -36,7 +36,7 @@ class Channel(BaseModel):
 
     name: ChannelName
     is_enabled: bool
-    updated_at: datetime
+    updated_at: datetime | None = Field(description="When somebody last changed it.")
 
 
 class Channels(BaseModel):

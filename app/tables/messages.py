@@ -8,6 +8,7 @@ from app.tables.columns import ID, WHEN, metadata, timestamps
 message_channels = sa.Table(
     "message_channels",
     metadata,
+    # one that is not here is not enabled
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("is_enabled", sa.Boolean, nullable=False),
     sa.Column("updated_at", WHEN, nullable=False),
@@ -18,7 +19,7 @@ messages = sa.Table(
     metadata,
     sa.Column("id", ID, primary_key=True),
     sa.Column("customer_id", ID, sa.ForeignKey("customers.id"), nullable=False),
-    sa.Column("channel", sa.Text, sa.ForeignKey("message_channels.name"), nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
     sa.Column("template", sa.Text, nullable=False),
     sa.Column("subject_type", sa.Text, nullable=False),
     sa.Column("subject_id", ID, nullable=False),

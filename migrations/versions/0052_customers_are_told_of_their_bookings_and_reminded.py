@@ -523,10 +523,12 @@ BEGIN
   RETURN (
     SELECT json_build_object(
       'items', json_agg(
-        json_build_object('name', h.name, 'is_enabled', h.is_enabled, 'updated_at', h.updated_at) ORDER BY h.name
+        json_build_object('name', v.name, 'is_enabled', COALESCE(h.is_enabled, false), 'updated_at', h.updated_at)
+        ORDER BY v.name
       )
     )
-    FROM message_channels h
+    FROM (VALUES ('email'), ('sms')) AS v (name)
+    LEFT JOIN message_channels h ON h.name = v.name
   );
 END
 $$""",
@@ -700,7 +702,8 @@ BEGIN
     END IF;
   END IF;
   RETURN CASE
-    WHEN NOT (SELECT h.is_enabled FROM message_channels h WHERE h.name = p_message.channel) THEN 'channel_disabled'
+    WHEN NOT EXISTS (SELECT FROM message_channels h WHERE h.name = p_message.channel AND h.is_enabled)
+      THEN 'channel_disabled'
     WHEN CASE p_message.channel WHEN 'email' THEN v_customer.email_opt_out ELSE v_customer.sms_opt_out END
       THEN 'opted_out'
     WHEN CASE p_message.channel WHEN 'email' THEN v_customer.email ELSE v_customer.phone END IS NULL THEN 'no_address'
@@ -742,9 +745,11 @@ SET search_path FROM CURRENT
 AS $$
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
-  UPDATE message_channels h
-  SET is_enabled = p_is_enabled, updated_at = p_now
-  WHERE h.name = p_name AND h.is_enabled <> p_is_enabled;
+  INSERT INTO message_channels AS h (name, is_enabled, updated_at)
+  VALUES (p_name, p_is_enabled, p_now)
+  ON CONFLICT (name) DO UPDATE
+    SET is_enabled = EXCLUDED.is_enabled, updated_at = EXCLUDED.updated_at
+    WHERE h.is_enabled <> EXCLUDED.is_enabled;
   RETURN list_channels();
 END
 $$""",
@@ -1093,7 +1098,7 @@ EXECUTE FUNCTION write_audit_log('message_channel')""",
 def upgrade() -> None:
     frozen.upgrade(CHANGES)
     # what 0051 left for later: check the old rows
-    for table, check in (("customers", "timezone"), ("schedules", "reminder_minutes")):
+    for table, check in (("customers", "timezone"), ("schedules", "reminder_minutes"), ("jobs", "queue")):
         op.execute(
             f"""-- squawk-ignore constraint-missing-not-valid
             ALTER TABLE {table} VALIDATE CONSTRAINT {table}_{check}_check"""

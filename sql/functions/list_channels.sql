@@ -10,10 +10,12 @@ BEGIN
   RETURN (
     SELECT json_build_object(
       'items', json_agg(
-        json_build_object('name', h.name, 'is_enabled', h.is_enabled, 'updated_at', h.updated_at) ORDER BY h.name
+        json_build_object('name', v.name, 'is_enabled', COALESCE(h.is_enabled, false), 'updated_at', h.updated_at)
+        ORDER BY v.name
       )
     )
-    FROM message_channels h
+    FROM (VALUES ('email'), ('sms')) AS v (name)
+    LEFT JOIN message_channels h ON h.name = v.name
   );
 END
 $$

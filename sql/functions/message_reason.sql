@@ -19,7 +19,8 @@ BEGIN
     END IF;
   END IF;
   RETURN CASE
-    WHEN NOT (SELECT h.is_enabled FROM message_channels h WHERE h.name = p_message.channel) THEN 'channel_disabled'
+    WHEN NOT EXISTS (SELECT FROM message_channels h WHERE h.name = p_message.channel AND h.is_enabled)
+      THEN 'channel_disabled'
     WHEN CASE p_message.channel WHEN 'email' THEN v_customer.email_opt_out ELSE v_customer.sms_opt_out END
       THEN 'opted_out'
     WHEN CASE p_message.channel WHEN 'email' THEN v_customer.email ELSE v_customer.phone END IS NULL THEN 'no_address'

@@ -7,9 +7,11 @@ SET search_path FROM CURRENT
 AS $$
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
-  UPDATE message_channels h
-  SET is_enabled = p_is_enabled, updated_at = p_now
-  WHERE h.name = p_name AND h.is_enabled <> p_is_enabled;
+  INSERT INTO message_channels AS h (name, is_enabled, updated_at)
+  VALUES (p_name, p_is_enabled, p_now)
+  ON CONFLICT (name) DO UPDATE
+    SET is_enabled = EXCLUDED.is_enabled, updated_at = EXCLUDED.updated_at
+    WHERE h.is_enabled <> EXCLUDED.is_enabled;
   RETURN list_channels();
 END
 $$
