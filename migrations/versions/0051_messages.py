@@ -86,8 +86,8 @@ def upgrade() -> None:
     )
     # what the database does by itself has no queue, and reminders are one more of it
     op.execute(
-        f"""-- squawk-ignore ban-drop-constraint
-        ALTER TABLE jobs
+        f"""ALTER TABLE jobs
+        -- squawk-ignore ban-drop-constraint
         DROP CONSTRAINT jobs_queue_check,
         ADD CONSTRAINT jobs_queue_check CHECK ({QUEUE_CHECK.format(", 'remind_booking'")}) NOT VALID"""
     )
