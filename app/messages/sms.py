@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import hmac
+import ssl
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -64,7 +66,15 @@ class Texter:
         return None
 
     def _client(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(auth=self._auth, timeout=PATIENCE, follow_redirects=False, trust_env=False)
+        return httpx2.AsyncClient(
+            auth=self._auth, timeout=PATIENCE, follow_redirects=False, trust_env=False, verify=_certificates()
+        )
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    # reading them takes longer than a message does
+    return ssl.create_default_context()
 
 
 def _delivery(answer: httpx2.Response) -> Delivery:

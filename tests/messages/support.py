@@ -20,12 +20,10 @@ from aiosmtpd.smtp import SMTP as SmtpProtocol
 from pydantic import HttpUrl, SecretStr
 
 from app.database import Database
-from app.jobs.processor import process_jobs
-from app.jobs.schemas import RunReport
 from app.messages.handlers import send_message
 from app.settings import Settings
 from tests.factories import ACTOR as ADMIN
-from tests.jobs.support import ACTOR
+from tests.jobs.support import do_all, runner_of
 
 SMTP_PASSWORD = "canary-of-the-mail-server"  # noqa: S105
 SMS_TOKEN = "canary-of-the-sms-provider"  # noqa: S105
@@ -42,12 +40,14 @@ class MailServer:
         self.logins: list[str] = []
         self.rcpt_answer = ACCEPTED
         self.data_answer = ACCEPTED
+        self.on_rcpt: Callable[[], None] = lambda: None
         self.on_data: Callable[[], None] = lambda: None
         self.port = 0
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: SmtpProtocol, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
+        self.on_rcpt()
         if self.rcpt_answer == ACCEPTED:
             envelope.rcpt_tos.append(address)
         return self.rcpt_answer
@@ -93,6 +93,7 @@ class SmsProvider(ThreadingHTTPServer):
         self.answers: list[tuple[int, dict[str, Any]]] = []
         # takes the message, and hangs up instead of answering
         self.hangs_up = False
+        self.on_taken: Callable[[], None] = lambda: None
         self.asked: list[str] = []
 
     @property
@@ -117,6 +118,7 @@ class _Twilio(BaseHTTPRequestHandler):
             sid = f"SM{len(self.server.taken)}"
             made = format_datetime(datetime.now(UTC))
             self.server.taken.append({"sid": sid, "to": form["To"], "body": form["Body"], "date_created": made})
+            self.server.on_taken()
             answer = {"sid": sid, "status": "queued"}
         if self.server.hangs_up:
             self.server.hangs_up = False
@@ -176,9 +178,9 @@ async def enable(conn: asyncpg.Connection, *channels: str) -> None:
     await conn.executemany("SELECT put_channel($1, $2, true)", [(ADMIN, channel) for channel in channels])
 
 
-async def run(database: Database, settings: Settings) -> RunReport:
-    """One run over what is due."""
-    return await process_jobs(database, ACTOR, [send_message(database, settings)])
+async def run(database: Database, settings: Settings) -> None:
+    """Send what is due."""
+    await do_all(runner_of(database, send_message(database, settings)))
 
 
 async def messages(conn: asyncpg.Connection) -> list[tuple[str, str, str, str | None]]:

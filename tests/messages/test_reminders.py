@@ -51,7 +51,9 @@ async def remind(conn: asyncpg.Connection, make: Factory, count: int) -> list[UU
     starts_at = TOMORROW + 24 * HOUR
     slot_id = await make.slot(resource_id, starts_at=starts_at, max_bookings=count)
     made = [await create_booking(conn, slot_id, p_customer=json.dumps(CUSTOMER)) for _ in range(count)]
-    await conn.execute("UPDATE jobs SET status = 'cancelled', processed_at = now() WHERE queue = 'messages' AND status = 'pending'")
+    await conn.execute(
+        "UPDATE jobs SET status = 'cancelled', processed_at = now() WHERE queue = 'messages' AND status = 'pending'"
+    )
     assert await call_value(conn, "remind_due_bookings", p_actor=ACTOR, p_limit=1000, p_now=starts_at - HOUR) == count
     return [row["booking_id"] for row in made]
 
