@@ -1,5 +1,7 @@
 """`holdfast doctor`: what is configured, and what is wrong with it."""
 
+import json
+
 import asyncpg
 from pydantic import SecretStr
 from rich.console import Console
@@ -8,6 +10,7 @@ from rich.table import Table
 from app.credentials.queries import credentials_by_key
 from app.database import Database, open_database
 from app.jobs.queries import jobs_heartbeat
+from app.messages.queries import list_channels
 from app.migrate import head_revision
 from app.settings import Settings
 from app.webhooks.queries import webhook_secrets_by_key
@@ -66,13 +69,29 @@ async def _database_problems(database: Database, settings: Settings) -> list[str
     if revision != head_revision():
         # what this version would ask next may not be there
         return [f"the database is at migration {revision}, this version wants {head_revision()}"]
-    problems = await _encryption_problems(database, settings)
+    problems = await _encryption_problems(database, settings) + await _channel_problems(database, settings)
     heartbeat = await jobs_heartbeat(database)
     if heartbeat["oldest_due_age_ms"] > settings.jobs_overdue_seconds * 1000:
         minutes = heartbeat["oldest_due_age_ms"] // 60_000
         problems.append(
             f"{heartbeat['due']} jobs are due, the oldest for {minutes} min: does anything call /cron/process-jobs?"
         )
+    return problems
+
+
+async def _channel_problems(database: Database, settings: Settings) -> list[str]:
+    channels = json.loads(await list_channels(database))["items"]
+    enabled = {channel["name"] for channel in channels if channel["is_enabled"]}
+    given = {
+        "email": (settings.smtp_url, settings.mail_from),
+        "sms": (settings.sms_url, settings.sms_account, settings.sms_token, settings.sms_from),
+    }
+    problems = []
+    for name, parts in given.items():
+        if name in enabled and None in parts:
+            problems.append(f"messages go out by {name}, and its settings are not complete: they wait")
+        elif name not in enabled and None not in parts:
+            console.print(f"  {name} is set up and not enabled: PUT /v1/message-channels/{name}")
     return problems
 
 

@@ -56,8 +56,11 @@ ADMIN = {
     "list_deliveries",
     "get_delivery",
     "replay_delivery",
+    "preview_message",
+    "list_channels",
+    "put_channel",
 }
-FRONTEND = {"booking_history", "record_payment"}
+FRONTEND = {"booking_history", "record_payment", "list_messages"}
 CUSTOMER = {
     "create_booking",
     "list_bookings",
@@ -81,6 +84,8 @@ CUSTOMER = {
     "delete_credentials",
     "stream_events",
     "list_events",
+    "get_preferences",
+    "put_preferences",
 }
 CRON = {"process_jobs", "process_jobs_by_get", "metrics"}
 PUBLIC = {
@@ -93,8 +98,8 @@ PUBLIC = {
     "readyz",
     "jobs_readiness",
 }
-# tests/api/test_payment_events.py has its ways in
-SIGNED = {"take_stripe_event"}
+# tests/api/test_payment_events.py and test_messages.py have their ways in
+SIGNED = {"take_stripe_event", "take_sms"}
 OPENS = (
     {name: {"admin"} for name in ADMIN}
     | {name: {"admin", "frontend"} for name in FRONTEND}

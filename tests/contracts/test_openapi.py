@@ -10,10 +10,10 @@ DOCUMENT = api_description()
 OPERATIONS = list(operations(DOCUMENT))
 WRITES = [operation for operation in OPERATIONS if operation.method != "get" and operation.path.startswith("/v1/")]
 # Whoever signs with the secret is let in: there is no scope that could be the wrong one.
-SIGNED = {"take_stripe_event"}
+SIGNED = {"take_stripe_event", "take_sms"}
 # Neither a success with a body nor a problem.
 UNCHANGED = "304"
-NOTHING_TO_SAY = {"delete_credentials"}
+NOTHING_TO_SAY = {"delete_credentials", "take_sms"}
 MEDIA_TYPES = {"resource_calendar": "text/calendar", "customer_calendar": "text/calendar", "metrics": "text/plain"}
 STREAMS = {"stream_events": "Event"}
 
@@ -88,6 +88,13 @@ PUBLISHED = {
     "list_deliveries": "get /v1/deliveries",
     "get_delivery": "get /v1/deliveries/{delivery_id}",
     "replay_delivery": "post /v1/deliveries/{delivery_id}/replay",
+    "list_messages": "get /v1/messages",
+    "preview_message": "post /v1/messages/preview",
+    "list_channels": "get /v1/message-channels",
+    "put_channel": "put /v1/message-channels/{name}",
+    "get_preferences": "get /v1/customers/{ref}/preferences",
+    "put_preferences": "put /v1/customers/{ref}/preferences",
+    "take_sms": "post /v1/sms-inbound",
 }
 
 

@@ -1,4 +1,7 @@
-"""Messages in the database: which are made, when they may go out, and what became of them."""
+"""Messages in the database: which are made, when they may go out, and what became of them.
+
+The triggers' functions, audit_log_make_messages and bookings_sync_reminders, are called here by whoever books.
+"""
 
 import json
 from datetime import datetime, time, timedelta
