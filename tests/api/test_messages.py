@@ -6,6 +6,7 @@ import hmac
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlencode
 
 import asyncpg
@@ -115,7 +116,7 @@ async def test_a_customer_sets_own_preferences_and_sees_no_others(app: FastAPI, 
 
 
 @pytest.mark.parametrize("language", ["en", "el"])
-@pytest.mark.parametrize("told", Template.__args__)
+@pytest.mark.parametrize("told", get_args(Template))
 async def test_every_template_can_be_seen_in_every_language(
     admin: httpx2.AsyncClient, told: str, language: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""For each line that comes in, forks a process that says who it is, and sends what is due until it is killed: see test_kills.py."""
+"""For each line that comes in, forks a process that sends what is due until it is killed: see test_kills.py."""
 
 import asyncio
 import os

@@ -15,8 +15,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import asyncpg
-from aiosmtpd.smtp import AuthResult, Envelope, Session
-from aiosmtpd.smtp import SMTP as SmtpProtocol
+from aiosmtpd import smtp
 from pydantic import HttpUrl, SecretStr
 
 from app.database import Database
@@ -45,23 +44,23 @@ class MailServer:
         self.port = 0
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
-        self, _server: SmtpProtocol, _session: Session, envelope: Envelope, address: str, _options: list[str]
+        self, _server: smtp.SMTP, _session: smtp.Session, envelope: smtp.Envelope, address: str, _options: list[str]
     ) -> str:
         self.on_rcpt()
         if self.rcpt_answer == ACCEPTED:
             envelope.rcpt_tos.append(address)
         return self.rcpt_answer
 
-    async def handle_DATA(self, _server: SmtpProtocol, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: smtp.SMTP, _session: smtp.Session, envelope: smtp.Envelope) -> str:  # noqa: N802
         if self.data_answer == ACCEPTED:
             content = cast("bytes", envelope.content)
-            self.mails.append(cast("EmailMessage", email.message_from_bytes(content, policy=default)))
+            self.mails.append(email.message_from_bytes(content, policy=default))
         self.on_data()
         return self.data_answer
 
-    def login(self, _server: object, _session: object, _envelope: object, _how: str, data: Any) -> AuthResult:
+    def login(self, _server: object, _session: object, _envelope: object, _how: str, data: Any) -> smtp.AuthResult:
         self.logins.append(data.password.decode())
-        return AuthResult(success=True)
+        return smtp.AuthResult(success=True)
 
     @property
     def subjects(self) -> list[str]:
@@ -73,8 +72,8 @@ async def mail_server() -> AsyncIterator[MailServer]:
     """A mail server on a port of its own."""
     mail = MailServer()
 
-    def protocol() -> SmtpProtocol:
-        return SmtpProtocol(mail, authenticator=mail.login, auth_require_tls=False, enable_SMTPUTF8=True)
+    def protocol() -> smtp.SMTP:
+        return smtp.SMTP(mail, authenticator=mail.login, auth_require_tls=False, enable_SMTPUTF8=True)
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     mail.port = server.sockets[0].getsockname()[1]
