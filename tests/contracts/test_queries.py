@@ -35,8 +35,8 @@ def calls_in(path: Path) -> Iterator[Called]:
 CALLED = [call for path in (ROOT / "app").rglob("*.py") for call in calls_in(path)]
 
 
-# A delivery is signed with the time at which it is sent, and what follows from it takes days: one clock for both, which a
-# test can turn.
+# A delivery is signed with the time at which it is sent, and what follows from it takes days: one clock for both,
+# which a test can turn.
 BY_THE_SENDERS_CLOCK = {"delivery_request", "end_delivery"}
 
 

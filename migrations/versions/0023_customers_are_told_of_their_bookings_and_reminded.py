@@ -1,7 +1,7 @@
 """customers are told of their bookings and reminded.
 
-Revision ID: 0052
-Revises: 0051
+Revision ID: 0023
+Revises: 0022
 """
 
 from alembic import op
@@ -9,8 +9,8 @@ from alembic import op
 from migrations import frozen
 from migrations.frozen import Change
 
-revision = "0052"
-down_revision = "0051"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 
@@ -1097,7 +1097,7 @@ EXECUTE FUNCTION write_audit_log('message_channel')""",
 
 def upgrade() -> None:
     frozen.upgrade(CHANGES)
-    # what 0051 left for later: check the old rows
+    # what 0022 left for later: check the old rows
     for table, check in (("customers", "timezone"), ("schedules", "reminder_minutes"), ("jobs", "queue")):
         op.execute(
             f"""-- squawk-ignore constraint-missing-not-valid

@@ -1,13 +1,13 @@
 """Messages to customers, what customers prefer, and reminders.
 
-Revision ID: 0051
-Revises: 0019
+Revision ID: 0022
+Revises: 0021
 """
 
 from alembic import op
 
-revision = "0051"
-down_revision = "0019"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
