@@ -59,6 +59,14 @@ SECRETS: dict[str, Any] = {
     "JWT_SECRET": token_urlsafe(32),
     "STRIPE_WEBHOOK_SECRET": token_urlsafe(32),
     "ENCRYPTION_KEYS": FIRST,
+    # nobody is there, and nothing is sent: no jobs run here
+    "SMTP_URL": "smtp://127.0.0.1:1",
+    "MAIL_FROM": "bookings@example.com",
+    "SMS_URL": "http://127.0.0.1:1",
+    "SMS_ACCOUNT": "AC1",
+    "SMS_TOKEN": token_urlsafe(32),
+    "SMS_FROM": "+15005550006",
+    "SMS_INBOUND_URL": "https://example.com/v1/sms-inbound",
 }
 PRINCIPALS = ("admin", "frontend", "customer")
 
