@@ -10,7 +10,8 @@ from app.encryption import AlteredError, EncryptionKeys, MissingKeyError, Sealed
 from app.providers.vault import reseal
 from app.security import Actor
 
-BATCH = 500
+# whoever stores credentials meanwhile waits for no more
+BATCH = 100
 
 
 class Rotation(NamedTuple):

@@ -19,7 +19,7 @@ CUSTOMERS = [f"member-{n:02}" for n in range(1, 21)]
 PLACES = 12
 # Seconds. The club's clock is wrong, and all must have their credentials in before it opens.
 CLOCK_AHEAD = 0.7
-UNTIL_OPENING = 6.0
+UNTIL_OPENING = 5.5
 PATIENCE = 30.0
 PASSWORD = "a password of the demo"  # noqa: S105 - of a club that is played
 
