@@ -6,12 +6,13 @@ up to exactly there, and is told the rest. While nobody follows, nothing is read
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 
 from app.database import TROUBLE, Database
 from app.events.queries import Batch, Told, Wanted, is_whole, read_events, round_between
+from app.waiting import happens
 
 # Seconds.
 POLL = 0.2
@@ -58,9 +59,7 @@ class Follower:
 
     async def take(self, patience: float) -> list[Told]:
         """What came since the last time; nothing, if nothing comes within so many seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await self._something.wait()
+        await happens(self._something, patience)
         self._something.clear()
         taken, self._waiting = self._waiting, []
         return taken
@@ -149,9 +148,7 @@ class Hub:
             while self._followers and not self.is_closed:
                 self._hurry.clear()
                 pause = await self._look()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._hurry.wait()
+                await happens(self._hurry, pause)
         finally:
             # who comes next begins where the database stands by then
             self._reader = self._cursor = None

@@ -18,6 +18,7 @@ from app.handlers import Handler, Job, Lease, Retry
 from app.jobs import queries
 from app.jobs.settlement import Settlement, settlement_of
 from app.security import Actor
+from app.waiting import happens
 
 # So many failures of a queue on end, and it is left alone for a while: what it needs is most likely down.
 BREAKER_FAILURES = 5
@@ -268,15 +269,6 @@ class Runner:
         tasks = [held.task for held in self.held.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
-
-
-async def happens(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the event, but no longer than so many seconds."""
-    try:
-        async with asyncio.timeout(max(seconds, 0)):
-            await event.wait()
-    except TimeoutError:
-        return
 
 
 def report_of(tally: Counter[str]) -> dict[str, Any]:
