@@ -23,7 +23,6 @@ from app.groups import routes as groups
 from app.handlers import Handler
 from app.invariants import routes as invariants
 from app.jobs import routes as jobs
-from app.jobs.waker import Waker
 from app.jobs.worker import working
 from app.log import configure_logging
 from app.messages import routes as messages
@@ -42,6 +41,7 @@ from app.slots import routes as slots
 from app.stopping import when_stopping
 from app.tokens import CustomerTokens
 from app.waitlist import routes as waitlist
+from app.waker import Waker
 from app.webhooks import routes as webhooks
 from app.webhooks.handlers import deliver_webhook
 

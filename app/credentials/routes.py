@@ -17,6 +17,7 @@ from app.responses import DatabaseJson
 from app.schemas import Name
 from app.security import CustomerActor
 from app.settings import Settings
+from app.waker import Wake
 
 router = APIRouter(prefix="/v1/credentials", tags=["credentials"], generate_unique_id_function=operation_id)
 
@@ -30,7 +31,7 @@ _REFUSALS = ("unauthorized", "forbidden", "unavailable", "busy", "outcome_unknow
     responses=problems(*_REFUSALS, "provider_not_found", "encryption_unavailable", *UNREADABLE),
 )
 async def put_credentials(
-    request: Request, actor: CustomerActor, provider: ProviderName, body: CredentialsPut, db: Db
+    request: Request, actor: CustomerActor, provider: ProviderName, body: CredentialsPut, db: Db, waker: Wake
 ) -> DatabaseJson:
     """Store what lets the customer in at the provider, in place of what was stored before, and have it checked.
 
@@ -39,7 +40,7 @@ async def put_credentials(
     customer_ref = customer_ref_of(actor, body.customer_ref, "body.customer_ref")
     sealed = seal(_keys(request), provider, customer_ref, body.plain())
     stored = await queries.put_credentials(db, actor, provider, customer_ref, sealed)
-    await request.app.state.waker.wake()
+    await waker.wake()
     return DatabaseJson(stored)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import structlog
 
 from app.database import TROUBLE, listening
-from app.jobs.waker import channel_of
 from app.settings import Settings
+from app.waker import channel_of
 
 # Seconds. A connection that died without a word is noticed after the probe and its patience.
 PROBE = 10.0

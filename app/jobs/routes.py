@@ -26,11 +26,11 @@ from app.jobs.schemas import (
     QueuePause,
     RunReport,
 )
-from app.jobs.waker import Waker
 from app.openapi import operation_id
 from app.responses import DatabaseJson
 from app.security import AdminActor, CronActor
 from app.settings import Settings
+from app.waker import Wake
 
 router = APIRouter(tags=["operations"], generate_unique_id_function=operation_id)
 
@@ -130,10 +130,10 @@ async def get_job(_actor: AdminActor, job_id: UUID, db: Db) -> DatabaseJson:
     summary="Try a job once more",
     responses=problems(*_REFUSALS, "job_not_found", "invalid_transition"),
 )
-async def retry_job(request: Request, actor: AdminActor, job_id: UUID, db: Db) -> DatabaseJson:
+async def retry_job(actor: AdminActor, job_id: UUID, db: Db, waker: Wake) -> DatabaseJson:
     """Let a job that was discarded, skipped or cancelled be tried once more, at once."""
     body = await queries.retry_job(db, actor, job_id)
-    await _waker(request).wake()
+    await waker.wake()
     return DatabaseJson(body)
 
 
@@ -170,18 +170,13 @@ async def pause_queue(actor: AdminActor, name: QueueName, body: QueuePause, db: 
 @router.post(
     "/v1/job-queues/{name}/resume", response_model=Queue, summary="Resume a queue", responses=problems(*_REFUSALS)
 )
-async def resume_queue(request: Request, actor: AdminActor, name: QueueName, db: Db) -> DatabaseJson:
+async def resume_queue(actor: AdminActor, name: QueueName, db: Db, waker: Wake) -> DatabaseJson:
     """Let jobs of a queue be claimed again. One that is not paused stays as it is."""
     body = await queries.resume_queue(db, actor, name)
-    await _waker(request).wake()
+    await waker.wake()
     return DatabaseJson(body)
 
 
 def _overdue_ms(request: Request) -> int:
     settings: Settings = request.app.state.settings
     return settings.jobs_overdue_seconds * 1000
-
-
-def _waker(request: Request) -> Waker:
-    waker: Waker = request.app.state.waker
-    return waker

@@ -19,6 +19,7 @@ from app.prebookings.schemas import (
 )
 from app.responses import DatabaseJson
 from app.security import CustomerActor
+from app.waker import Wake
 
 router = APIRouter(prefix="/v1/prebookings", tags=["prebookings"], generate_unique_id_function=operation_id)
 
@@ -44,7 +45,7 @@ router = APIRouter(prefix="/v1/prebookings", tags=["prebookings"], generate_uniq
     ),
 )
 async def create_prebooking(
-    actor: CustomerActor, body: PrebookingCreate, idempotency_key: IdempotencyKey, db: Db, request: Request
+    actor: CustomerActor, body: PrebookingCreate, idempotency_key: IdempotencyKey, db: Db, waker: Wake, request: Request
 ) -> DatabaseJson:
     """Have it booked when booking opens for it; where it is open, at once.
 
@@ -54,7 +55,7 @@ async def create_prebooking(
     if body.provider is not None and request.app.state.settings.encryption_keys is None:
         raise Problem("encryption_unavailable")
     row = await queries.create_prebooking(db, actor, body, idempotency_key)
-    await request.app.state.waker.wake()
+    await waker.wake()
     headers = {"Location": f"/v1/prebookings/{row['prebooking_id']}"} | (REPLAYED if row["replayed"] else {})
     return DatabaseJson(row["body"], status_code=201, headers=headers)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from app.adapters.registry import find_adapter
 from app.database import Db
@@ -13,6 +13,7 @@ from app.providers import queries
 from app.providers.schemas import Provider, ProviderName, ProviderRules, Providers
 from app.responses import DatabaseJson
 from app.security import AdminActor
+from app.waker import Wake
 
 router = APIRouter(prefix="/v1/providers", tags=["providers"], generate_unique_id_function=operation_id)
 
@@ -23,9 +24,7 @@ router = APIRouter(prefix="/v1/providers", tags=["providers"], generate_unique_i
     summary="Set up a provider",
     responses=problems("unauthorized", "forbidden", *UNREADABLE, "busy", "outcome_unknown"),
 )
-async def put_provider(
-    request: Request, actor: AdminActor, name: ProviderName, body: ProviderRules, db: Db
-) -> DatabaseJson:
+async def put_provider(actor: AdminActor, name: ProviderName, body: ProviderRules, db: Db, waker: Wake) -> DatabaseJson:
     """Say how to book there and when booking opens, and limit the queue in which its jobs wait.
 
     The adapter checks its settings; they are on record in the audit trail, so keep secrets out of them.
@@ -33,7 +32,7 @@ async def put_provider(
     await _require_settings(body.adapter, body.settings)
     provider = await queries.put_provider(db, actor, name, body)
     # an opening may be due by these rules
-    await request.app.state.waker.wake()
+    await waker.wake()
     return DatabaseJson(provider)
 
 

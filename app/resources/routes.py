@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 
 from app.conditions import IfMatch
 from app.database import Db
@@ -13,6 +13,7 @@ from app.resources import queries
 from app.resources.schemas import Resource, ResourceCreate, ResourcePage, ResourceUpdate
 from app.responses import DatabaseJson
 from app.security import AdminActor
+from app.waker import Wake
 
 router = APIRouter(prefix="/v1/resources", tags=["resources"], generate_unique_id_function=operation_id)
 
@@ -69,10 +70,10 @@ async def get_resource(resource_id: UUID, db: Db) -> DatabaseJson:
     ),
 )
 async def update_resource(
-    actor: AdminActor, resource_id: UUID, body: ResourceUpdate, version: IfMatch, db: Db, request: Request
+    actor: AdminActor, resource_id: UUID, body: ResourceUpdate, version: IfMatch, db: Db, waker: Wake
 ) -> DatabaseJson:
     """Change the given fields, if nobody else changed the resource since you read it (`If-Match`)."""
     row = await queries.update_resource(db, actor, resource_id, version, body)
     # prebookings may be open in another time zone
-    await request.app.state.waker.wake()
+    await waker.wake()
     return DatabaseJson(row["body"], version=row["resource_version"])

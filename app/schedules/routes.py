@@ -4,7 +4,7 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 
 from app.database import Db
 from app.errors import UNREADABLE, problems
@@ -13,6 +13,7 @@ from app.responses import DatabaseJson
 from app.schedules import queries
 from app.schedules.schemas import ExceptionHours, Schedule, SchedulePlan, ScheduleRules
 from app.security import AdminActor
+from app.waker import Wake
 
 router = APIRouter(prefix="/v1/resources/{resource_id}", tags=["schedules"], generate_unique_id_function=operation_id)
 
@@ -29,7 +30,7 @@ _REFUSALS = ("unauthorized", "forbidden", "resource_not_found", "invalid_hours",
     responses=problems(*_REFUSALS),
 )
 async def put_schedule(
-    actor: AdminActor, resource_id: UUID, body: ScheduleRules, db: Db, request: Request, dry_run: DryRun = False
+    actor: AdminActor, resource_id: UUID, body: ScheduleRules, db: Db, waker: Wake, dry_run: DryRun = False
 ) -> DatabaseJson:
     """Replace the rules of a resource, and bring its coming slots in line with them.
 
@@ -39,7 +40,7 @@ async def put_schedule(
     """
     plan = await queries.put_schedule(db, actor, resource_id, body, dry_run=dry_run)
     # prebookings may be open by these rules
-    await request.app.state.waker.wake()
+    await waker.wake()
     return DatabaseJson(plan)
 
 

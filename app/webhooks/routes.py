@@ -13,6 +13,7 @@ from app.openapi import operation_id
 from app.responses import DatabaseJson
 from app.security import AdminActor
 from app.settings import Settings
+from app.waker import Wake
 from app.webhooks import queries
 from app.webhooks.schemas import (
     Delivery,
@@ -128,10 +129,10 @@ async def rotate_webhook_secret(request: Request, actor: AdminActor, endpoint_id
     summary="Test a webhook endpoint",
     responses=problems(*_WRITES, "webhook_endpoint_not_found"),
 )
-async def test_webhook_endpoint(request: Request, actor: AdminActor, endpoint_id: UUID, db: Db) -> DatabaseJson:
+async def test_webhook_endpoint(actor: AdminActor, endpoint_id: UUID, db: Db, waker: Wake) -> DatabaseJson:
     """Deliver an event `webhook_endpoint.tested` there, once, enabled or not; read the delivery for what came of it."""
     body = await queries.test_webhook_endpoint(db, actor, endpoint_id)
-    await request.app.state.waker.wake()
+    await waker.wake()
     return DatabaseJson(body, status_code=202)
 
 
@@ -142,12 +143,10 @@ async def test_webhook_endpoint(request: Request, actor: AdminActor, endpoint_id
     summary="Deliver the events of a time once more",
     responses=problems(*_WRITES, "webhook_endpoint_not_found", "webhook_endpoint_disabled", *UNREADABLE),
 )
-async def replay_events(
-    request: Request, actor: AdminActor, endpoint_id: UUID, body: ReplayRange, db: Db
-) -> DatabaseJson:
+async def replay_events(actor: AdminActor, endpoint_id: UUID, body: ReplayRange, db: Db, waker: Wake) -> DatabaseJson:
     """Deliver every event from `from` until before `to` that the endpoint wants, whether it had it before or not."""
     answer = await queries.replay_events(db, actor, endpoint_id, body)
-    await request.app.state.waker.wake()
+    await waker.wake()
     return DatabaseJson(answer, status_code=202)
 
 
@@ -180,10 +179,10 @@ async def get_delivery(_actor: AdminActor, delivery_id: UUID, db: Db) -> Databas
     summary="Deliver an event once more",
     responses=problems(*_WRITES, "delivery_not_found", "webhook_endpoint_disabled"),
 )
-async def replay_delivery(request: Request, actor: AdminActor, delivery_id: UUID, db: Db) -> DatabaseJson:
+async def replay_delivery(actor: AdminActor, delivery_id: UUID, db: Db, waker: Wake) -> DatabaseJson:
     """Deliver it once more, at once, under the same id, whatever came of it before."""
     body = await queries.replay_delivery(db, actor, delivery_id)
-    await request.app.state.waker.wake()
+    await waker.wake()
     return DatabaseJson(body, status_code=202)
 
 

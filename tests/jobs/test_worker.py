@@ -16,10 +16,10 @@ from app.handlers import Handler, Job, Ok, Outcome, Retry
 from app.jobs import listener, queries, runner
 from app.jobs import worker as working
 from app.jobs.schemas import QueueLimits
-from app.jobs.waker import Waker
 from app.jobs.worker import Worker
 from app.security import Actor
 from app.settings import Settings
+from app.waker import Waker
 from tests.concurrency.rivals import SESSIONS, begin, until, until_waiting
 from tests.conftest import Connect
 from tests.jobs.support import (

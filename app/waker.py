@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
 
 from app.database import TROUBLE, Database
 
@@ -31,3 +34,11 @@ class Waker:
             await self._db.notify(channel_of(self._db.schema))
         except TROUBLE:
             return
+
+
+async def _waker(request: Request) -> Waker:
+    waker: Waker = request.app.state.waker
+    return waker
+
+
+Wake = Annotated[Waker, Depends(_waker)]
