@@ -15,12 +15,11 @@ from app.adapters.clock import Reading, measure
 from app.adapters.description import Booking, Description, Login, Lookup, Request
 from app.adapters.reading import UNLIKELY, answer_of, document_of, finding_of, http_date, retry_after_of, text_at
 from app.adapters.templates import Unfit, Values, fill_header, fill_json, fill_path, secrets_of, values_of
-from app.adapters.wire import Connection, Exchange, NoAnswer, NotSent, Origin, Response
+from app.adapters.wire import DEFAULT_PORTS, Connection, Exchange, NoAnswer, NotSent, Origin, Response
 
 # Between two attempts to open the connection again while an order waits for its instant.
 REOPEN_SECONDS = 0.25
 MAX_COOKIES = 8192
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Headers = list[tuple[str, str]]
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self, cast
 import h11
 import httpx2
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_BODY = 64 * 1024
 # Of an answer's head, in bytes: more is no answer.
 MAX_HEAD = 32 * 1024

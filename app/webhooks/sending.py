@@ -10,14 +10,13 @@ from urllib.parse import SplitResult, urlsplit
 import h11
 
 from app.adapters.reading import retry_after_of
-from app.adapters.wire import Connection, Exchange, NoAnswer, NotSent, Origin, Response
+from app.adapters.wire import DEFAULT_PORTS, Connection, Exchange, NoAnswer, NotSent, Origin, Response
 from app.webhooks.addresses import ForbiddenAddressError, Network, Resolve, addresses_of, checked_addresses, is_own
 
 # Seconds, for everything: the name, the connection, the request, the whole answer. A bounded run has eight.
 TIMEOUT = 5.0
 # Bytes of an answer that are kept.
 MAX_ANSWER = 1024
-DEFAULT_PORTS = {"http": 80, "https": 443}
 FORBIDDEN = "the address is not allowed"
 
 
