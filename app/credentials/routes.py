@@ -8,15 +8,14 @@ from app.credentials import queries
 from app.credentials.schemas import CredentialsFilters, CredentialsPage, CredentialsPut, CredentialsState
 from app.customer import customer_ref_of
 from app.database import Db
-from app.encryption import EncryptionKeys
-from app.errors import UNREADABLE, Problem, problems
+from app.errors import UNREADABLE, problems
+from app.keys import require_keys
 from app.openapi import operation_id
 from app.providers.schemas import ProviderName
 from app.providers.vault import seal
 from app.responses import DatabaseJson
 from app.schemas import Name
 from app.security import CustomerActor
-from app.settings import Settings
 from app.waker import Wake
 
 router = APIRouter(prefix="/v1/credentials", tags=["credentials"], generate_unique_id_function=operation_id)
@@ -38,7 +37,7 @@ async def put_credentials(
     It is encrypted before it reaches the database, and no call answers it.
     """
     customer_ref = customer_ref_of(actor, body.customer_ref, "body.customer_ref")
-    sealed = seal(_keys(request), provider, customer_ref, body.plain())
+    sealed = seal(require_keys(request), provider, customer_ref, body.plain())
     stored = await queries.put_credentials(db, actor, provider, customer_ref, sealed)
     await waker.wake()
     return DatabaseJson(stored)
@@ -74,11 +73,3 @@ async def delete_credentials(
     ref = customer_ref_of(actor, customer_ref, "query.customer_ref")
     await queries.delete_credentials(db, actor, provider, ref)
     return Response(status_code=204, headers={"Cache-Control": "no-store"})
-
-
-def _keys(request: Request) -> EncryptionKeys:
-    settings: Settings = request.app.state.settings
-    keys = settings.keys_of_credentials
-    if keys is None:
-        raise Problem("encryption_unavailable")
-    return keys

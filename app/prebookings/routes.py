@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query, Request
 
 from app.conditions import REPLAYED, IdempotencyKey
 from app.database import Db
-from app.errors import UNREADABLE, Problem, problems
+from app.errors import UNREADABLE, problems
+from app.keys import require_keys
 from app.openapi import operation_id
 from app.prebookings import queries
 from app.prebookings.schemas import (
@@ -52,8 +53,8 @@ async def create_prebooking(
     At a resource, prebookings of one opening get their places in the order in which they were made (or were drawn),
     before any newcomer. At a provider, the request leaves at the instant, with the customer's stored credentials.
     """
-    if body.provider is not None and request.app.state.settings.encryption_keys is None:
-        raise Problem("encryption_unavailable")
+    if body.provider is not None:
+        require_keys(request)
     row = await queries.create_prebooking(db, actor, body, idempotency_key)
     await waker.wake()
     headers = {"Location": f"/v1/prebookings/{row['prebooking_id']}"} | (REPLAYED if row["replayed"] else {})

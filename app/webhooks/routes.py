@@ -7,12 +7,12 @@ from fastapi import APIRouter, Query, Request
 
 from app.conditions import IfMatch
 from app.database import Db
-from app.encryption import EncryptionKeys, Sealed
-from app.errors import UNREADABLE, Problem, problems
+from app.encryption import Sealed
+from app.errors import UNREADABLE, problems
+from app.keys import require_keys
 from app.openapi import operation_id
 from app.responses import DatabaseJson
 from app.security import AdminActor
-from app.settings import Settings
 from app.waker import Wake
 from app.webhooks import queries
 from app.webhooks.schemas import (
@@ -187,11 +187,7 @@ async def replay_delivery(actor: AdminActor, delivery_id: UUID, db: Db, waker: W
 
 
 def _new_secret(request: Request, endpoint_id: UUID) -> tuple[str, Sealed]:
-    settings: Settings = request.app.state.settings
-    keys: EncryptionKeys | None = settings.keys_of_credentials
-    if keys is None:
-        raise Problem("encryption_unavailable")
-    secret = new_secret()
+    keys, secret = require_keys(request), new_secret()
     return secret, seal(keys, endpoint_id, secret)
 
 
