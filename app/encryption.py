@@ -75,6 +75,13 @@ class EncryptionKeys:
             # a nonce that was cut off is a ValueError
             raise AlteredError from None
 
+    def renew(self, sealed: Sealed, *place: str) -> Sealed | None:
+        """The same for that place under the first key; None where it cannot be decrypted."""
+        try:
+            return self.encrypt(self.decrypt(sealed, *place), *place)
+        except (MissingKeyError, AlteredError):
+            return None
+
 
 def new_encryption_key() -> str:
     """A fresh key under a fresh id, as it goes into ENCRYPTION_KEYS."""

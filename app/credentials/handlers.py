@@ -10,14 +10,13 @@ from app.credentials.queries import Stored
 from app.database import Database
 from app.encryption import AlteredError, MissingKeyError
 from app.handlers import Handler, Job, Ok, Outcome, Permanent, Retry, Skip
-from app.providers.vault import unseal
+from app.providers.vault import UNREADABLE, unseal
 from app.security import Actor
 from app.settings import Settings
 
 ACTOR = Actor("system", "check_credentials")
 MAX_DETAIL = 500
 STATUSES = {"valid": "valid", "bad_credentials": "invalid"}
-UNREADABLE = "what is stored cannot be read any more: store it again"
 
 
 def check_credentials(db: Database, settings: Settings) -> Handler:

@@ -4,9 +4,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from app.credentials import queries
-from app.credentials.queries import Old
 from app.database import Database
-from app.encryption import AlteredError, EncryptionKeys, MissingKeyError, Sealed
+from app.encryption import EncryptionKeys
 from app.providers.vault import reseal
 from app.security import Actor
 
@@ -32,16 +31,9 @@ async def rotate(db: Database, actor: Actor, keys: EncryptionKeys, batch: int = 
         raise ValueError(msg)
     rotated, after = 0, UUID(int=0)
     while rows := await queries.old_credentials(db, keys.ids[0], after, batch):
-        changes = [(row, new) for row in rows if (new := _under_first_key(keys, row))]
+        changes = [(row, new) for row in rows if (new := reseal(keys, row.provider, row.customer_ref, row.sealed))]
         if changes:
             rotated += await queries.rotate_credentials(db, actor, changes)
         after = rows[-1].id
     by_key = await queries.credentials_by_key(db)
     return Rotation(rotated, sum(by_key.values()) - by_key.get(keys.ids[0], 0))
-
-
-def _under_first_key(keys: EncryptionKeys, row: Old) -> Sealed | None:
-    try:
-        return reseal(keys, row.provider, row.customer_ref, row.sealed)
-    except (MissingKeyError, AlteredError):
-        return None

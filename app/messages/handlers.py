@@ -1,6 +1,7 @@
 """Who does the jobs of messages: what is about to be sent is on record before it is."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -52,7 +53,7 @@ class Attempt:
         self, db: Database, job: Job, message_id: UUID, plan: Plan, templates: Templates, region: str | None
     ) -> None:
         self._db = db
-        self._job = job
+        self._end = partial(queries.end_message, db, job, message_id)
         self._message_id = message_id
         self._plan = plan
         self._templates = templates
@@ -110,23 +111,3 @@ class Attempt:
     async def _fail(self, reason: str, detail: str | None = None) -> Outcome:
         await self._end("failed", reason=reason, detail=detail)
         return Permanent(f"{reason}: {detail}" if detail else reason)
-
-    async def _end(
-        self,
-        status: str,
-        *,
-        reason: str | None = None,
-        detail: str | None = None,
-        provider_ref: str | None = None,
-        language: str | None = None,
-    ) -> None:
-        await queries.end_message(
-            self._db,
-            self._job,
-            self._message_id,
-            status,
-            reason=reason,
-            detail=detail,
-            provider_ref=provider_ref,
-            language=language,
-        )

@@ -16,7 +16,7 @@ from app.prebookings import queries
 from app.prebookings.instant import Instant
 from app.prebookings.queries import Plan, Result
 from app.prebookings.request import Request
-from app.providers.vault import unseal
+from app.providers.vault import UNREADABLE, unseal
 from app.security import Actor
 from app.settings import Settings
 
@@ -67,7 +67,7 @@ class Execution:
             # another process has it already
             return await self._again("encryption_unavailable", f"ENCRYPTION_KEYS does not have the key {error}")
         except AlteredError:
-            return await self._fail("bad_credentials", "what is stored cannot be read any more: store it again")
+            return await self._fail("bad_credentials", UNREADABLE)
         finally:
             await adapter.close()
 

@@ -8,6 +8,7 @@ from app.encryption import EncryptionKeys, Sealed
 
 # a ciphertext of another kind never passes for credentials
 KIND = "credentials"
+UNREADABLE = "what is stored cannot be read any more: store it again"
 
 
 def seal(keys: EncryptionKeys, provider: str, customer_ref: str, fields: Mapping[str, str]) -> Sealed:
@@ -20,6 +21,6 @@ def unseal(keys: EncryptionKeys, provider: str, customer_ref: str, sealed: Seale
     return Credentials(json.loads(keys.decrypt(sealed, KIND, provider, customer_ref)))
 
 
-def reseal(keys: EncryptionKeys, provider: str, customer_ref: str, sealed: Sealed) -> Sealed:
-    """The same credentials under the first key. Raises MissingKeyError, AlteredError."""
-    return keys.encrypt(keys.decrypt(sealed, KIND, provider, customer_ref), KIND, provider, customer_ref)
+def reseal(keys: EncryptionKeys, provider: str, customer_ref: str, sealed: Sealed) -> Sealed | None:
+    """The same credentials under the first key; None where they cannot be decrypted."""
+    return keys.renew(sealed, KIND, provider, customer_ref)

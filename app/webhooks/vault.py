@@ -16,3 +16,8 @@ def seal(keys: EncryptionKeys, endpoint_id: UUID, secret: str) -> Sealed:
 def unseal(keys: EncryptionKeys, endpoint_id: UUID, sealed: Sealed) -> str:
     """The secret of this endpoint. Raises MissingKeyError, AlteredError."""
     return keys.decrypt(sealed, KIND, str(endpoint_id)).decode()
+
+
+def reseal(keys: EncryptionKeys, endpoint_id: UUID, sealed: Sealed) -> Sealed | None:
+    """The same secret under the first key; None where it cannot be decrypted."""
+    return keys.renew(sealed, KIND, str(endpoint_id))
