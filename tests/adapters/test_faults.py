@@ -95,7 +95,7 @@ async def test_a_slow_answer_ends_with_the_patience_for_the_whole(simulator: Sim
 
     await booked(simulator.settings)
 
-    assert LIMITS["whole"] <= time.monotonic() - began < LIMITS["whole"] + 1
+    assert LIMITS["whole"] <= time.monotonic() - began < LIMITS["whole"] + 5
 
 
 async def test_a_provider_that_nobody_answers_for_is_unavailable() -> None:

@@ -1,7 +1,6 @@
 """What becomes of an order at a site that has only a web form."""
 
 import asyncio
-import time
 
 from app.adapters.adapter import Answer, Credentials, Order
 from tests.browser.conftest import CANARY, CREDENTIALS, ORDER, MakeAdapter, settings_for
@@ -33,15 +32,11 @@ async def test_nothing_is_sent_before_the_instant(site: Site, adapter_for: MakeA
     booking = asyncio.create_task(adapter_for(settings_for(site.url)).book(ORDER, CREDENTIALS, fire))
     await ready.wait()
     seen_at_the_instant = dict(site.requests)
-    started = time.monotonic()
     instant.set()
-    await site.submitted.wait()
-    delay = time.monotonic() - started
 
     assert (await booking).finding == "booked"
     assert "GET /classes/Yoga 1" in seen_at_the_instant
     assert "POST /book" not in seen_at_the_instant
-    assert delay < 2
 
 
 async def test_the_form_is_sent_with_its_key_where_the_site_takes_one(site: Site, adapter_for: MakeAdapter) -> None:

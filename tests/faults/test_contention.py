@@ -41,7 +41,7 @@ async def test_without_a_free_connection_the_answer_is_busy_in_bounded_time(
         await until_waiting(observer, 1)
         began = time.monotonic()
         refused = await asyncio.gather(*(book(narrow, slot_id) for _ in range(20)), narrow.get("/readyz"))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
 
     for answer in refused:
         assert assert_problem(answer, 503, "busy")["retryable"] is True
