@@ -10,6 +10,7 @@ import asyncpg
 import hypothesis
 import jwt
 import pytest
+import requests
 import schemathesis
 
 from app.main import create_app
@@ -68,13 +69,13 @@ SECRETS: dict[str, Any] = {
     "SMS_FROM": "+15005550006",
     "SMS_INBOUND_URL": "https://example.com/v1/sms-inbound",
 }
-PRINCIPALS = ("admin", "frontend", "customer")
 
 
 class Target(NamedTuple):
-    """A server, a token of each kind, and ids of what exists, for requests that would otherwise never find anything."""
+    """A server, a token of each kind, and ids of what exists, lest no request ever finds anything."""
 
     url: str
+    session: requests.Session
     tokens: dict[str, str]
     known: dict[str, str]
 
@@ -98,7 +99,10 @@ async def target(template: str) -> AsyncIterator[Target]:
     }
     known = {"resource_id": resource_id, "slot_id": slot_id, "booking_id": booking_id, "entry_id": entry["entry_id"]}
     async with live_server(dsn_of(name), **SECRETS) as server:
-        yield Target(server.url, tokens, {name: str(value) for name, value in known.items()})
+        with requests.Session() as session:
+            # proxies and passwords of this machine are none of ours, and take longer to look up than an answer takes
+            session.trust_env = False
+            yield Target(server.url, session, tokens, {name: str(value) for name, value in known.items()})
     await conn.close()
     await on_server(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -117,16 +121,20 @@ def aim(members: Any, known: dict[str, str]) -> Any:
     return members | {name: known[name] for name, value in members.items() if name in known and is_uuid(value)}
 
 
-@pytest.mark.parametrize("principal", PRINCIPALS)
 @schema.parametrize()
 @hypothesis.settings(max_examples=20, deadline=None)
-def test_no_request_breaks_the_server_or_the_description(
-    target: Target, principal: str, case: schemathesis.Case[Any]
-) -> None:
+def test_no_request_breaks_the_server_or_the_description(target: Target, case: schemathesis.Case[Any]) -> None:
     case.path_parameters = aim(case.path_parameters, target.known)
-    if "provider" in (case.path_parameters or {}) and principal == "customer":
-        case.path_parameters["provider"] = "gametime"
     case.body = aim(case.body, target.known)
     case.query = aim(case.query, target.known)
 
-    case.call_and_validate(base_url=target.url, headers={"Authorization": f"Bearer {target.tokens[principal]}"})
+    # to think of a request takes longer than to send it
+    for principal, token in target.tokens.items():
+        if "provider" in (case.path_parameters or {}) and principal == "customer":
+            case.path_parameters["provider"] = "gametime"
+        try:
+            headers = {"Authorization": f"Bearer {token}"}
+            case.call_and_validate(base_url=target.url, session=target.session, headers=headers)
+        except BaseException as error:
+            error.add_note(f"as {principal}")
+            raise
