@@ -101,9 +101,9 @@ async def connect(dsn: str) -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-async def conn(connect: Connect) -> asyncpg.Connection:
+async def conn(databases: Databases, dsn: str) -> asyncpg.Connection:  # noqa: ARG001 - made ready by it
     """One raw connection, around the API: what psql would do."""
-    return await connect()
+    return await databases.connection()
 
 
 @pytest.fixture

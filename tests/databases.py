@@ -53,6 +53,7 @@ class Databases:
         self.template = template
         self.name = ""
         self._new: tuple[object, ...] = ()
+        self._conn: asyncpg.Connection | None = None
 
     async def take(self) -> str:
         """The name of a migrated, empty database."""
@@ -69,21 +70,38 @@ class Databases:
         if shape != new_shape or int(str(size)) > int(str(new_size)) + BLOAT_BYTES:
             await self.drop()
 
+    async def connection(self) -> asyncpg.Connection:
+        """One connection to it, kept: the first statements of a new one take longer than most tests."""
+        if self._conn is None or self._conn.is_closed():
+            self._conn = await asyncpg.connect(dsn_of(self.name), server_settings={"search_path": "holdfast"})
+        return self._conn
+
     async def drop(self) -> None:
         """Have none any more."""
+        if self._conn:
+            self._conn.terminate()
+            self._conn = None
         if self.name:
             await on_server(f"DROP DATABASE {self.name} WITH (FORCE)")
             self.name = ""
 
     async def _look(self) -> tuple[object, ...]:
         """Turn everybody out, empty it, and see what shape it is in."""
-        conn = await asyncpg.connect(dsn_of(self.name))
-        try:
-            await conn.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-            )
-            await empty(conn)
-            return *(await conn.fetch(SHAPE))[0], await conn.fetchval("SELECT pg_database_size(current_database())")
-        finally:
-            await conn.close()
+        await self._renew()
+        conn = await self.connection()
+        await conn.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        await empty(conn)
+        size = await conn.fetchval("SELECT pg_database_size(current_database())")
+        return *(await conn.fetch(SHAPE))[0], size
+
+    async def _renew(self) -> None:
+        """Leave nothing on the kept connection of what a test did there, or have another."""
+        if self._conn and not self._conn.is_closed():
+            try:
+                await self._conn.reset(timeout=5)
+                await self._conn.execute("RESET SESSION AUTHORIZATION; RESET ROLE; DISCARD TEMP; DISCARD SEQUENCES")
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                self._conn.terminate()
