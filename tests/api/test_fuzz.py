@@ -12,6 +12,7 @@ import jwt
 import pytest
 import requests
 import schemathesis
+from schemathesis.generation.meta import TestPhase
 
 from app.main import create_app
 from tests.conftest import settings_for
@@ -128,12 +129,13 @@ def test_no_request_breaks_the_server_or_the_description(target: Target, case: s
     case.body = aim(case.body, target.known)
     case.query = aim(case.query, target.known)
 
-    # to think of a request takes longer than to send it
-    for principal, token in target.tokens.items():
+    # most are of the boundaries of values, and these go out as who gets furthest
+    is_of_boundaries = case.meta is not None and case.meta.phase.name is TestPhase.COVERAGE
+    for principal in ("admin",) if is_of_boundaries else target.tokens:
         if "provider" in (case.path_parameters or {}) and principal == "customer":
             case.path_parameters["provider"] = "gametime"
         try:
-            headers = {"Authorization": f"Bearer {token}"}
+            headers = {"Authorization": f"Bearer {target.tokens[principal]}"}
             case.call_and_validate(base_url=target.url, session=target.session, headers=headers)
         except BaseException as error:
             error.add_note(f"as {principal}")
