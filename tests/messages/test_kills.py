@@ -63,9 +63,23 @@ async def test_whenever_the_sender_is_killed_every_message_arrives_and_at_most_a
     sms: SmsProvider,
     mother: Process,
 ) -> None:
+    await kill_in_rounds(ROUNDS, conn, make, database, settings, mail, sms, mother)
+
+
+async def kill_in_rounds(
+    rounds: int,
+    conn: asyncpg.Connection,
+    make: Factory,
+    database: Database,
+    settings: Settings,
+    mail: MailServer,
+    sms: SmsProvider,
+    mother: Process,
+) -> None:
+    """Make a booking and kill who tells of it, so many times, and see what arrived."""
     assert mother.stdin
     assert mother.stdout
-    for n in range(ROUNDS):
+    for n in range(rounds):
         killer = Killer()
         # before it left, and when it was taken and nobody has heard of that
         mail.on_rcpt, mail.on_data, sms.on_taken = (
@@ -80,9 +94,9 @@ async def test_whenever_the_sender_is_killed_every_message_arrives_and_at_most_a
         await run(database, settings)
 
     ids = Counter(told["Message-ID"] for told in mail.mails)
-    assert await conn.fetchval("SELECT count(*) FROM messages WHERE status = 'sent'") == 2 * ROUNDS
-    assert len(ids) == ROUNDS
+    assert await conn.fetchval("SELECT count(*) FROM messages WHERE status = 'sent'") == 2 * rounds
+    assert len(ids) == rounds
     assert set(ids.values()) <= {1, 2}
     # else nobody died at work
     assert 2 in ids.values()
-    assert len(sms.taken) == ROUNDS
+    assert len(sms.taken) == rounds
