@@ -6,82 +6,42 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import asyncpg
 import typer
 import uvicorn
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
 
 from app import demo as demonstration
 from app import doctor as diagnosis
 from app import embedded
-from app.api_keys import create_api_key, list_api_keys, revoke_api_key
 from app.bookings.importing import import_bookings, read_rows
-from app.credentials.rotation import Rotation, rotate
 from app.database import Database, open_database
-from app.encryption import new_encryption_key
 from app.errors import Problem
+from app.installation import OPERATOR, installation, notes, with_database
 from app.jobs.board import tables_of
 from app.jobs.housekeeping import retention_of
 from app.jobs.processor import process_jobs as run_jobs
 from app.jobs.queries import job_stats
 from app.jobs.worker import Worker
-from app.log import configure_logging
+from app.key_commands import keys
 from app.main import create_app, handlers_of
 from app.migrate import migrate as run_migrations
 from app.schemas import is_timezone
-from app.security import Actor, Scope
+from app.security import Actor
 from app.settings import Settings
 from app.simulator.serving import play
 from app.simulator.world import Conduct
-from app.webhooks.rotation import rotate_secrets
-
-Answer = TypeVar("Answer")
-
-OPERATOR = Actor("admin", f"cli:{os.environ.get('USER', 'unknown')}")
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A headless booking backend."
 )
-keys = typer.Typer(no_args_is_help=True, help="API keys, and the keys that encrypt credentials.")
 imports = typer.Typer(no_args_is_help=True, help="Carry over what you have.")
 app.add_typer(keys, name="keys")
 app.add_typer(imports, name="import")
-
-notes = Console(stderr=True)
-
-
-@contextmanager
-def installation() -> Iterator[Settings]:
-    """The environment's settings with a database behind them: DATABASE_URL's, or our own, migrated and running."""
-    settings = Settings()
-    configure_logging(settings.log_level)
-    if settings.database_url is not None:
-        yield settings
-        return
-    data_dir = settings.data_dir or embedded.default_data_dir()
-    notes.print(f"» embedded Postgres in {data_dir}", style="dim", highlight=False, soft_wrap=True)
-    with embedded.start(data_dir, pg_bin=settings.pg_bin) as server:
-        settings = settings.model_copy(update={"database_url": SecretStr(server.url)})
-        run_migrations(settings)
-        yield settings
-
-
-def with_database(work: Callable[[Database], Awaitable[Answer]]) -> Answer:
-    """Run `work` on the installation's database, from the shell."""
-
-    async def run(settings: Settings) -> Answer:
-        async with open_database(settings) as database:
-            return await work(database)
-
-    with installation() as settings:
-        return asyncio.run(run(settings))
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -132,6 +92,9 @@ def serve(
             workers=workers,
             access_log=False,
             log_level=settings.log_level,
+            server_header=False,
+            # TRUSTED_PROXIES says whom to believe, and once is enough
+            proxy_headers=False,
         )
 
 
@@ -174,70 +137,6 @@ def jobs() -> None:
     """Show how the jobs stand."""
     for table in tables_of(json.loads(with_database(job_stats))):
         Console().print(table)
-
-
-@keys.command("create")
-def keys_create(
-    scope: Annotated[Scope, typer.Option(help="What it may do.")],
-    name: Annotated[str, typer.Option(help="Whom it is for.")] = "",
-) -> None:
-    """Make a key and print it, alone, on standard output. It is shown this once."""
-    typer.echo(with_database(lambda database: create_api_key(database, OPERATOR, name or scope, [scope])))
-
-
-@keys.command("list")
-def keys_list() -> None:
-    """Show every key's beginning, never a key."""
-    table = Table("key", "name", "scopes", "created", "revoked")
-    for key in with_database(list_api_keys):
-        revoked_at = key["revoked_at"]
-        table.add_row(
-            f"{key['prefix']}…",
-            key["name"],
-            ", ".join(key["scopes"]),
-            f"{key['created_at']:%Y-%m-%d %H:%M}",
-            f"{revoked_at:%Y-%m-%d %H:%M}" if revoked_at else "",
-        )
-    Console().print(table)
-
-
-@keys.command("revoke")
-def keys_revoke(prefix: Annotated[str, typer.Argument(help="The key's beginning, as `keys list` shows it.")]) -> None:
-    """End a key. It opens nothing a second later."""
-    revoked = with_database(lambda database: revoke_api_key(database, OPERATOR, prefix.rstrip("…")))
-    if not revoked:
-        notes.print(f"no live key begins with {prefix}")
-        raise typer.Exit(1)
-
-
-@keys.command("new-encryption")
-def keys_new_encryption() -> None:
-    """Print a fresh key for ENCRYPTION_KEYS, alone, on standard output. Nothing keeps it."""
-    typer.echo(new_encryption_key())
-
-
-@keys.command("rotate")
-def keys_rotate() -> None:
-    """Put all credentials and webhooks' secrets under the first of ENCRYPTION_KEYS, while they are used.
-
-    Safe to kill, and to repeat.
-    """
-    encryption_keys = Settings().keys_of_credentials
-    if encryption_keys is None:
-        notes.print("ENCRYPTION_KEYS is not set")
-        raise typer.Exit(1)
-
-    async def work(database: Database) -> tuple[Rotation, int]:
-        rotation = await rotate(database, OPERATOR, encryption_keys)
-        return rotation, await rotate_secrets(database, OPERATOR, encryption_keys)
-
-    (rotated, left), secrets_left = with_database(work)
-    typer.echo(f"{rotated} credentials are under the key {encryption_keys.ids[0]} now, {left} are under another still")
-    if secrets_left:
-        typer.echo(f"{secrets_left} webhook secrets are under another still")
-    if left or secrets_left:
-        notes.print("whoever stored them has old settings, or their key is not in ENCRYPTION_KEYS: see holdfast doctor")
-        raise typer.Exit(1)
 
 
 @imports.command("bookings")

@@ -43,6 +43,7 @@ def _settings_table(settings: Settings, *, embedded_server: bool) -> Table:
         table.add_row(name.upper(), _shown(getattr(settings, name)))
     if embedded_server:
         table.add_row("", "(no DATABASE_URL: the embedded Postgres)")
+    table.add_row("", f"(the client is {_who_the_client_is(settings)})")
     table.add_row("", f"(customer tokens are {'on' if settings.takes_customer_tokens else 'off'})")
     return table
 
@@ -50,7 +51,15 @@ def _settings_table(settings: Settings, *, embedded_server: bool) -> Table:
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "set"
-    return str(value) if value not in (None, ()) else "-"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
+
+
+def _who_the_client_is(settings: Settings) -> str:
+    if settings.trusted_proxies:
+        return "whom X-Forwarded-For names, as far as TRUSTED_PROXIES wrote it"
+    return "whoever connects: X-Forwarded-For is not believed"
 
 
 def _token_problems(settings: Settings) -> list[str]:

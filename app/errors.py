@@ -47,6 +47,8 @@ CODES: dict[str, ErrorCode] = {
     "webhook_endpoint_not_found": ErrorCode(404, "There is no such webhook endpoint."),
     "delivery_not_found": ErrorCode(404, "There is no such delivery."),
     "webhook_endpoint_disabled": ErrorCode(409, "Nothing is delivered to this webhook endpoint."),
+    "api_key_not_found": ErrorCode(404, "There is no such API key."),
+    "api_key_ended": ErrorCode(409, "The API key was revoked or has expired."),
     "lease_lost": ErrorCode(409, "Somebody else has the job by now."),
     "version_conflict": ErrorCode(412, "It changed since you read it: read it again."),
     "invalid_transition": ErrorCode(409, "The booking's status does not allow this step."),
@@ -66,6 +68,7 @@ CODES: dict[str, ErrorCode] = {
     "not_found": ErrorCode(404, "There is nothing at this address."),
     "method_not_allowed": ErrorCode(405, "This address does not answer that method."),
     "too_large": ErrorCode(413, "The request body is too large."),
+    "rate_limited": ErrorCode(429, "Too many requests: wait as long as Retry-After says.", retryable=True),
     # ours
     "busy": ErrorCode(503, "Too much at once: try again in a moment.", retryable=True),
     "unavailable": ErrorCode(503, "The database cannot be reached.", retryable=True),
@@ -109,6 +112,8 @@ SQLSTATES: dict[str, str] = {
     "SB027": "webhook_endpoint_not_found",
     "SB028": "delivery_not_found",
     "SB029": "webhook_endpoint_disabled",
+    "SB038": "api_key_not_found",
+    "SB039": "api_key_ended",
     # Postgres's own: values that pass our schemas and that it still cannot store
     "22P02": "validation",
     "22P05": "validation",
@@ -153,13 +158,23 @@ class ProblemBody(BaseModel):
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """A refusal with a code of CODES, an optional sentence and facts for the client."""
+    """A refusal with a code of CODES, an optional sentence and facts for the client.
 
-    def __init__(self, code: str, detail: str | None = None, facts: Mapping[str, Any] | None = None) -> None:
+    For a retryable code, also how many seconds to wait.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+        retry_after: int = RETRY_AFTER_SECONDS,
+    ) -> None:
         super().__init__(code)
         self.code = code
         self.detail = detail
         self.facts = facts or {}
+        self.retry_after = retry_after
 
 
 def problem_response(request: Request, problem: Problem) -> Response:
@@ -169,7 +184,7 @@ def problem_response(request: Request, problem: Problem) -> Response:
     if code.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if code.retryable:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        headers["Retry-After"] = str(problem.retry_after)
     body = {
         **problem.facts,
         "type": TYPE_BASE + problem.code,

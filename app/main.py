@@ -9,6 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from app import health
+from app.api_keys import routes as api_keys
 from app.audit import routes as audit
 from app.body_limit import BodyLimit
 from app.bookings import routes as bookings
@@ -32,10 +33,12 @@ from app.payments import routes as payments
 from app.prebookings import routes as prebookings
 from app.prebookings.handlers import execute_prebooking, run_openings
 from app.providers import routes as providers
+from app.rate_limits import Failures, RateLimits
 from app.request_id import RequestId
 from app.resources import routes as resources
+from app.response_headers import ResponseHeaders
 from app.schedules import routes as schedules
-from app.security import KeyRing
+from app.security import KeyRing, recording_uses
 from app.settings import Settings
 from app.slots import routes as slots
 from app.stopping import when_stopping
@@ -51,8 +54,20 @@ A headless booking backend. No slot is ever oversold, whatever writes to the dat
 * Writes take a bearer token: `holdfast keys create --scope frontend` (or `admin`). Reading what is free needs none.
 * Every booking has a `version`. Changing one takes `If-Match` with the ETag you read: nobody overwrites another.
 * Send an `Idempotency-Key` with a booking and repeat the request freely: it happens once.
+* `RateLimit` says how many requests are left to you, where there is a limit; 429 that none is, and `Retry-After`.
 * Whatever is not a success is `application/problem+json` with a stable `code`.
 """
+
+# what a listed page may read beside the body
+EXPOSED_HEADERS = [
+    "ETag",
+    "Location",
+    "Retry-After",
+    "Idempotent-Replayed",
+    "X-Request-ID",
+    "RateLimit",
+    "RateLimit-Policy",
+]
 
 
 def handlers_of(database: Database, settings: Settings) -> tuple[Handler, ...]:
@@ -79,10 +94,13 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
             app.state.database = database
             app.state.keys = KeyRing(database)
             app.state.tokens = CustomerTokens(settings)
+            app.state.rate_limits = RateLimits(database, settings)
+            app.state.failures = Failures()
             app.state.waker = Waker(database)
             app.state.runs = set()
             app.state.handlers = handlers_of(database, settings) if handlers is None else handlers
             async with (
+                recording_uses(app.state.keys),
                 open_hub(database) as hub,
                 working(database, settings, app.state.handlers) if settings.worker else nullcontext(),
             ):
@@ -120,6 +138,7 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
         audit,
         events,
         webhooks,
+        api_keys,
         invariants,
         jobs,
         health,
@@ -137,8 +156,9 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["ETag", "Location", "Retry-After", "Idempotent-Replayed", "X-Request-ID"],
+            expose_headers=EXPOSED_HEADERS,
         )
+    app.add_middleware(ResponseHeaders, behind_tls=settings.behind_tls)
     return app
 
 

@@ -12,7 +12,11 @@ from fastapi.dependencies.utils import get_flat_params, get_parameterless_sub_de
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from app.errors import problems
+
 PROBLEM_JSON = "application/problem+json"
+# operations that ask for one of these, and public ones under /v1, may find that their caller was here too often
+TOKENS = {"api_key", "customer_token"}
 
 
 def operation_id(route: APIRoute) -> str:
@@ -78,10 +82,23 @@ def describe(app: FastAPI) -> dict[str, Any]:
     """FastAPI's description of `app`, with each problem's schema where its examples are."""
     if app.openapi_schema is None:
         description = FastAPI.openapi(app)
-        for operations in description["paths"].values():
+        for path, operations in description["paths"].items():
             for operation in operations.values():
                 _move_problems(operation["responses"])
+                if _is_limited(path, operation):
+                    operation["responses"]["429"] = _too_many()
     return FastAPI.openapi(app)
+
+
+def _is_limited(path: str, operation: dict[str, Any]) -> bool:
+    schemes = {name for requirement in operation.get("security", ()) for name in requirement}
+    return schemes <= TOKENS and (bool(schemes) or path.startswith("/v1/"))
+
+
+def _too_many() -> dict[str, Any]:
+    (answer,) = problems("rate_limited").values()
+    content = {**answer["content"][PROBLEM_JSON], "schema": {"$ref": "#/components/schemas/ProblemBody"}}
+    return {"description": answer["description"], "content": {PROBLEM_JSON: content}}
 
 
 def _move_problems(responses: dict[str, Any]) -> None:

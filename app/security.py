@@ -1,19 +1,24 @@
 """Who calls: a bearer token becomes an Actor, or the call is refused."""
 
+import asyncio
 import hashlib
-import ipaddress
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated, Literal, NamedTuple
+from uuid import UUID
 
 from fastapi import Depends, Request
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 
-from app.database import Database
+from app.client_address import client_address, principal_of
+from app.database import TROUBLE, Database
 from app.errors import Problem
-from app.tokens import CustomerTokens
+from app.rate_limits import Failures, RateLimits
+from app.settings import secrets_in
+from app.tokens import CustomerTokens, SignedTokenRefused
 
 Scope = Literal["admin", "frontend", "cron"]
 
@@ -22,6 +27,8 @@ SHOWN_PREFIX_LENGTH = 11
 # A revoked key opens nothing after this many seconds; until then a busy key costs no look-up.
 KEY_CACHE_SECONDS = 1.0
 KEY_CACHE_SIZE = 10_000
+# How often it is put on record which keys were used.
+USES_SECONDS = 60.0
 MAX_USER_AGENT = 300
 
 
@@ -59,12 +66,13 @@ def hash_api_key(key: str) -> bytes:
 
 
 class KeyRing:
-    """Finds API keys by their hash, remembering each answer for a second."""
+    """Finds API keys by their hash, remembering each answer for a second, and which of them were found."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._clock = clock
         self._cache: dict[bytes, tuple[float, ApiKey | None]] = {}
+        self._used: set[UUID] = set()
 
     async def find(self, key: str) -> ApiKey | None:
         """The live key behind this text, or None."""
@@ -74,10 +82,40 @@ class KeyRing:
             return cached[1]
         rows = await self._database.call("find_api_key", p_key_hash=digest)
         found = ApiKey(str(rows[0]["key_id"]), frozenset(rows[0]["scopes"])) if rows else None
+        if rows:
+            self._used.add(rows[0]["key_id"])
         if len(self._cache) >= KEY_CACHE_SIZE:
             self._cache.clear()
         self._cache[digest] = (self._clock() + KEY_CACHE_SECONDS, found)
         return found
+
+    async def record_uses(self) -> None:
+        """Put on record which keys were found since the last time; what does not get through, the next time will."""
+        used, self._used = self._used, set()
+        if not used:
+            return
+        try:
+            await self._database.call_value("record_api_key_uses", p_key_ids=list(used))
+        except TROUBLE:
+            self._used |= used
+
+
+@asynccontextmanager
+async def recording_uses(keys: KeyRing) -> AsyncIterator[None]:
+    """Record the uses of keys once a minute inside the block, and a last time at its end."""
+
+    async def record() -> None:
+        while True:
+            await asyncio.sleep(USES_SECONDS)
+            await keys.record_uses()
+
+    task = asyncio.create_task(record())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await keys.record_uses()
 
 
 def _bearer_token(request: Request) -> str:
@@ -87,20 +125,29 @@ def _bearer_token(request: Request) -> str:
     return token.strip()
 
 
-def _client_ip(request: Request) -> str | None:
-    try:
-        # without the zone of a link-local address, which Postgres's inet does not know
-        return str(ipaddress.ip_address(request.client.host.partition("%")[0])) if request.client else None
-    except ValueError:
-        return None
+def _count_failure(request: Request) -> None:
+    """Count a token that is none of ours against its address. Raises Problem `rate_limited` where they are too many.
+
+    A good token passes all the same: whoever guesses takes nobody with them who shares their address.
+    """
+    failures: Failures = request.app.state.failures
+    address = client_address(request)
+    if address:
+        failures.count(principal_of(address))
+
+
+async def _admit(request: Request, principal: str, *, by_key: bool = False) -> None:
+    limits: RateLimits = request.app.state.rate_limits
+    await limits.admit(request, principal, by_key=by_key)
 
 
 def actor_of(request: Request, actor_type: Literal["customer", "admin", "system"], actor_id: str) -> Actor:
     """The actor of that name behind this request, with what the audit trail records of its origin."""
+    address = client_address(request)
     return Actor(
         actor_type,
         actor_id,
-        _client_ip(request),
+        str(address) if address else None,
         request.headers.get("user-agent", "")[:MAX_USER_AGENT] or None,
         request.state.request_id,
     )
@@ -121,19 +168,28 @@ class Bearer(SecurityBase):
     async def __call__(self, request: Request) -> Actor:
         """The actor behind the request.
 
-        Raises Problem `unauthorized` or `forbidden`; with `customers` also `unavailable`.
+        Raises Problem `unauthorized`, `forbidden` or `rate_limited`; with `customers` also `unavailable`.
         """
+        actor = await self.authenticate(request)
+        # a customer's limit is the customer's, from wherever they call
+        await _admit(request, actor.id, by_key=actor.customer_ref is None)
+        return actor
+
+    async def authenticate(self, request: Request) -> Actor:
+        """The same, without counting the request against a limit."""
         token = _bearer_token(request)
         if token.startswith(KEY_PREFIX):
             return await self._by_key(request, token)
         if self.customers:
             return await _by_customer_token(request, token)
+        _count_failure(request)
         raise Problem("unauthorized")
 
     async def _by_key(self, request: Request, token: str) -> Actor:
         keys: KeyRing = request.app.state.keys
         key = await keys.find(token)
         if key is None:
+            _count_failure(request)
             raise Problem("unauthorized")
         if not key.scopes & self.scopes:
             raise Problem("forbidden", facts={"needs_scope": sorted(self.scopes)})
@@ -143,7 +199,13 @@ class Bearer(SecurityBase):
 
 async def _by_customer_token(request: Request, token: str) -> Actor:
     tokens: CustomerTokens = request.app.state.tokens
-    ref = await tokens.verify(token)
+    try:
+        ref = await tokens.verify(token)
+    except Problem as problem:
+        # whoever has a token of ours needs to hear that it is over, not how many others were wrong
+        if problem.code == "unauthorized" and not isinstance(problem, SignedTokenRefused):
+            _count_failure(request)
+        raise
     return actor_of(request, "customer", f"customer:{ref}")._replace(customer_ref=ref)
 
 
@@ -164,18 +226,19 @@ class CronBearer(Bearer):
         super().__init__("cron")
 
     async def __call__(self, request: Request) -> Actor:
-        """The actor `cron`. Raises Problem `unauthorized` or `forbidden`."""
-        secret = request.app.state.settings.cron_secret
+        """The actor `cron`, however often it calls. Raises Problem `unauthorized`, `forbidden` or `rate_limited`."""
         token = _bearer_token(request)
-        if secret and secrets.compare_digest(token.encode(), secret.get_secret_value().encode()):
+        known = [secret.encode() for secret in secrets_in(request.app.state.settings.cron_secret)]
+        # all of them, whichever it was
+        if any([secrets.compare_digest(token.encode(), secret) for secret in known]):  # noqa: C419
             return actor_of(request, "system", "cron")
-        return (await super().__call__(request))._replace(type="system")
+        return (await self.authenticate(request))._replace(type="system")
 
 
 Authenticate = Callable[[Request], Awaitable[Actor]]
 admin_only: Authenticate = Bearer()
 frontend_or_admin: Authenticate = Bearer("frontend")
-customer_or_frontend: Authenticate = Bearer("frontend", customers=True)
+customer_or_frontend = Bearer("frontend", customers=True)
 cron_only: Authenticate = CronBearer()
 
 
@@ -185,6 +248,22 @@ async def _customer_actor(
     return actor
 
 
+async def _visitor(request: Request) -> None:
+    """Whoever reads what is public: limited by their key if they show one, else by their address."""
+    token = request.headers.get("authorization", "").partition(" ")[2].strip()
+    limits: RateLimits = request.app.state.rate_limits
+    if token.startswith(KEY_PREFIX) and limits.by_key:
+        keys: KeyRing = request.app.state.keys
+        key = await keys.find(token)
+        if key:
+            return await _admit(request, f"api_key:{key.id}", by_key=True)
+    address = client_address(request)
+    if address:
+        await _admit(request, principal_of(address))
+    return None
+
+
+Visitor = Annotated[None, Depends(_visitor)]
 AdminActor = Annotated[Actor, Depends(admin_only)]
 FrontendActor = Annotated[Actor, Depends(frontend_or_admin)]
 CustomerActor = Annotated[Actor, Depends(_customer_actor)]

@@ -30,6 +30,26 @@ def _at_least(length: int) -> Callable[[SecretStr], SecretStr]:
     return check
 
 
+def _each_at_least(length: int) -> Callable[[SecretStr], SecretStr]:
+    check = _at_least(length)
+
+    def check_each(secrets: SecretStr) -> SecretStr:
+        parts = secrets_in(secrets)
+        if not parts:
+            msg = "there is no secret between the commas"
+            raise ValueError(msg)
+        for part in parts:
+            check(SecretStr(part))
+        return secrets
+
+    return check_each
+
+
+def secrets_in(secrets: SecretStr | None) -> list[str]:
+    """The secrets that stand there with commas between: while one gives way to the next, both are taken."""
+    return [part.strip() for part in secrets.get_secret_value().split(",") if part.strip()] if secrets else []
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host, as it stands in a URL, is this machine."""
     try:
@@ -95,6 +115,10 @@ def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
+# requests a minute; 0: no limit
+RateLimit = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
 class Settings(BaseSettings):
     """Settings from the environment (and `.env`); every field is documented in `.env.example`."""
 
@@ -108,8 +132,8 @@ class Settings(BaseSettings):
     db_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
     data_dir: Path | None = None
     pg_bin: Path | None = None
-    cron_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_SECRET_LENGTH))] | None = None
-    jwt_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_JWT_SECRET_LENGTH))] | None = None
+    cron_secret: Annotated[SecretStr, AfterValidator(_each_at_least(MIN_SECRET_LENGTH))] | None = None
+    jwt_secret: Annotated[SecretStr, AfterValidator(_each_at_least(MIN_JWT_SECRET_LENGTH))] | None = None
     jwks_url: Annotated[HttpUrl, AfterValidator(_safe_to_trust)] | None = None
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
@@ -128,6 +152,12 @@ class Settings(BaseSettings):
     message_language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
     message_templates: Path | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = ()
+    behind_tls: bool = False
+    rate_limit_read: RateLimit = 0
+    rate_limit_write: RateLimit = 0
+    rate_limit_key_read: RateLimit = 0
+    rate_limit_key_write: RateLimit = 0
     worker: bool = False
     jobs_overdue_seconds: Annotated[int, Field(ge=1)] = 180
     jobs_keep_days: Annotated[int, Field(ge=1, le=3650)] = 3

@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +16,7 @@ import structlog
 from jwt.algorithms import HMACAlgorithm
 
 from app.errors import Problem
-from app.settings import Settings
+from app.settings import Settings, secrets_in
 
 logger = structlog.get_logger(__name__)
 
@@ -46,11 +47,15 @@ _REASONS: dict[type[Exception], str] = {
 }
 
 
+class SignedTokenRefused(Problem):
+    """A token that one of our keys signed, and that does not open: whoever sends it has not guessed."""
+
+
 class CustomerTokens:
     """Verifies tokens as the settings say; with neither JWT_SECRET nor JWKS_URL it refuses them all."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._secret = _secret_key(settings.jwt_secret.get_secret_value()) if settings.jwt_secret else None
+        self._secrets = [_secret_key(secret) for secret in secrets_in(settings.jwt_secret)]
         self._published = KeySet(str(settings.jwks_url), clock) if settings.jwks_url else None
         self._audience = settings.jwt_audience
         self._issuer = settings.jwt_issuer
@@ -58,26 +63,38 @@ class CustomerTokens:
     async def verify(self, token: str) -> str:
         """The ref of the customer who holds this token.
 
-        Raises Problem `unauthorized`, or `unavailable` while the issuer's keys have never been fetched.
+        Raises Problem `unauthorized`, as SignedTokenRefused where the signature was good, or `unavailable` while the
+        issuer's keys have never been fetched.
         """
         if len(token) > MAX_TOKEN_LENGTH:
             raise Problem("unauthorized", "The token is too long.")
         try:
-            key = await self._key_for(jwt.get_unverified_header(token))
-            if key is None:
+            keys = await self._keys_for(jwt.get_unverified_header(token))
+            if not keys:
                 raise Problem("unauthorized", "No key of ours verifies the token.")
-            return _customer_ref(self._claims(token, key))
-        except jwt.PyJWTError as error:
-            raise Problem("unauthorized", _reason(error)) from None
+            return _customer_ref(self._claims_by_any(token, keys))
+        except jwt.MissingRequiredClaimError as error:
+            raise SignedTokenRefused("unauthorized", f"The token lacks {error.claim}.") from None
+        except tuple(_REASONS) as error:
+            raise SignedTokenRefused("unauthorized", _REASONS[type(error)]) from None
+        except jwt.PyJWTError:
+            raise Problem("unauthorized", "The token is not valid.") from None
 
-    async def _key_for(self, header: dict[str, Any]) -> jwt.PyJWK | None:
+    async def _keys_for(self, header: dict[str, Any]) -> list[jwt.PyJWK]:
         # The header only chooses among keys; each is bound to the one algorithm that its own kind allows.
         algorithm = header.get("alg")
         if algorithm == SECRET_ALGORITHM:
-            return self._secret
+            return self._secrets
         if self._published and algorithm in PUBLIC_ALGORITHMS:
-            return await self._published.find(algorithm, header.get("kid"))
-        return None
+            found = await self._published.find(algorithm, header.get("kid"))
+            return [found] if found else []
+        return []
+
+    def _claims_by_any(self, token: str, keys: list[jwt.PyJWK]) -> dict[str, Any]:
+        for key in keys[:-1]:
+            with suppress(jwt.InvalidSignatureError):
+                return self._claims(token, key)
+        return self._claims(token, keys[-1])
 
     def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         return jwt.decode(
@@ -182,11 +199,5 @@ def _secret_key(secret: str) -> jwt.PyJWK:
 def _customer_ref(claims: dict[str, Any]) -> str:
     ref: str = claims["sub"]
     if not _REF.fullmatch(ref):
-        raise Problem("unauthorized", "The token's sub cannot be a customer's ref.")
+        raise SignedTokenRefused("unauthorized", "The token's sub cannot be a customer's ref.")
     return ref
-
-
-def _reason(error: jwt.PyJWTError) -> str:
-    if isinstance(error, jwt.MissingRequiredClaimError):
-        return f"The token lacks {error.claim}."
-    return _REASONS.get(type(error), "The token is not valid.")

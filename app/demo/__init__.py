@@ -8,7 +8,7 @@ import httpx2
 import uvicorn
 from pydantic import SecretStr
 
-from app.api_keys import create_api_key
+from app.api_keys.queries import create_api_key
 from app.demo.completion import complete
 from app.demo.opening import win_the_opening
 from app.demo.race import RIVALS, race
@@ -32,7 +32,7 @@ async def run(settings: Settings, listener: socket.socket, *, keep_serving: bool
 
     url = f"http://{listener.getsockname()[0]}:{listener.getsockname()[1]}"
     try:
-        key = await create_api_key(app.state.database, OPERATOR, "demo", ["admin"])
+        key = (await create_api_key(app.state.database, OPERATOR, "demo", ["admin"])).key
         async with httpx2.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {key}"},

@@ -97,7 +97,7 @@ async def stream_events(request: Request, begun: Annotated[Beginning, Depends(_b
     try:
         async for step in begun.hub.follow(begun.follower, begun.cursor, begun.batch):
             if time.monotonic() > checked_at + RECHECK:
-                await customer_or_frontend(request)
+                await customer_or_frontend.authenticate(request)
                 checked_at = time.monotonic()
             if isinstance(step, str):
                 yield _frame(id=step, comment="up to date")

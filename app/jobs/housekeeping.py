@@ -52,6 +52,7 @@ SWEEPS = (
     Sweep(queries.prune_job_runs),
     Sweep(queries.prune_idempotency_keys),
     Sweep(queries.prune_deliveries),
+    Sweep(queries.prune_rate_limits),
 )
 
 

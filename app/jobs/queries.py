@@ -54,6 +54,11 @@ async def prune_idempotency_keys(db: Database, _actor: Actor, limit: int) -> int
     return int(await db.call_value("prune_idempotency_keys", p_limit=limit))
 
 
+async def prune_rate_limits(db: Database, _actor: Actor, limit: int) -> int:
+    """How many callers have spent nothing that still counts."""
+    return int(await db.call_value("prune_rate_limits", p_limit=limit))
+
+
 async def prune_deliveries(db: Database, _actor: Actor, limit: int) -> int:
     """How many deliveries were over for long enough to forget."""
     return int(await db.call_value("prune_deliveries", p_limit=limit))

@@ -12,7 +12,7 @@ from app.openapi import operation_id
 from app.resources import queries
 from app.resources.schemas import Resource, ResourceCreate, ResourcePage, ResourceUpdate
 from app.responses import DatabaseJson
-from app.security import AdminActor
+from app.security import AdminActor, Visitor
 from app.waker import Wake
 
 router = APIRouter(prefix="/v1/resources", tags=["resources"], generate_unique_id_function=operation_id)
@@ -43,7 +43,7 @@ async def create_resource(actor: AdminActor, body: ResourceCreate, db: Db) -> Da
     responses=problems("validation"),
 )
 async def list_resources(
-    db: Db, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None
+    _visitor: Visitor, db: Db, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None
 ) -> DatabaseJson:
     """List what can be booked, in order of creation. Needs no token."""
     return DatabaseJson(await queries.list_resources(db, limit, cursor))
@@ -55,7 +55,7 @@ async def list_resources(
     summary="Read a resource",
     responses=problems("resource_not_found", "validation"),
 )
-async def get_resource(resource_id: UUID, db: Db) -> DatabaseJson:
+async def get_resource(_visitor: Visitor, resource_id: UUID, db: Db) -> DatabaseJson:
     """Read one resource. Needs no token."""
     row = await queries.get_resource(db, resource_id)
     return DatabaseJson(row["body"], version=row["resource_version"])

@@ -12,7 +12,7 @@ from app.openapi import operation_id
 from app.responses import DatabaseJson
 from app.schedules import queries
 from app.schedules.schemas import ExceptionHours, Schedule, SchedulePlan, ScheduleRules
-from app.security import AdminActor
+from app.security import AdminActor, Visitor
 from app.waker import Wake
 
 router = APIRouter(prefix="/v1/resources/{resource_id}", tags=["schedules"], generate_unique_id_function=operation_id)
@@ -50,7 +50,7 @@ async def put_schedule(
     summary="Read the rules of a resource",
     responses=problems("resource_not_found", "schedule_not_found", "validation"),
 )
-async def get_schedule(resource_id: UUID, db: Db) -> DatabaseJson:
+async def get_schedule(_visitor: Visitor, resource_id: UUID, db: Db) -> DatabaseJson:
     """Read the rules, with the exceptions from today on. Needs no token."""
     row = await queries.get_schedule(db, resource_id)
     return DatabaseJson(row["body"], version=row["schedule_version"])

@@ -13,7 +13,7 @@ from app.errors import UNREADABLE, Problem, problems
 from app.openapi import operation_id
 from app.responses import DatabaseJson, NotModified
 from app.schemas import Instant, Timezone
-from app.security import AdminActor
+from app.security import AdminActor, Visitor
 from app.slots import queries
 from app.slots.schemas import Availability, GivenSlots, SlotsCreate, SlotsCreated
 
@@ -55,6 +55,7 @@ async def add_slots(actor: AdminActor, resource_id: UUID, body: SlotsCreate, db:
     },
 )
 async def available_slots(
+    _visitor: Visitor,
     db: Db,
     known: KnownEtags,
     resource_id: Annotated[Ids, Query(min_length=1, max_length=50, description="Repeat it for several.")],
@@ -85,6 +86,7 @@ async def available_slots(
     responses=problems("validation"),
 )
 async def given_slots(
+    _visitor: Visitor,
     db: Db,
     ids: Annotated[Ids, Query(min_length=1, max_length=200, description="Repeat it for several.")],
     tz: Zone = None,

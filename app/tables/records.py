@@ -51,4 +51,16 @@ api_keys = sa.Table(
     sa.Column("scopes", sa.ARRAY(sa.Text), nullable=False),
     sa.Column("created_at", WHEN, nullable=False),
     sa.Column("revoked_at", WHEN),
+    sa.Column("expires_at", WHEN),
+    sa.Column("last_used_at", WHEN),
+)
+
+# of each minute's rate limit: until when its spending reaches, were it spent evenly
+rate_limits = sa.Table(
+    "rate_limits",
+    metadata,
+    sa.Column("principal", sa.Text, primary_key=True),
+    sa.Column("policy", sa.Text, primary_key=True),
+    sa.Column("spent_until", WHEN, nullable=False),
+    prefixes=["UNLOGGED"],
 )

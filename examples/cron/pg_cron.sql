@@ -54,6 +54,8 @@ SELECT cron.schedule('holdfast-prune-deliveries', '*/5 * * * *',
 SELECT cron.schedule('holdfast-prune-job-runs', '*/5 * * * *', $$SELECT holdfast.prune_job_runs(p_limit => 2000)$$);
 SELECT cron.schedule('holdfast-prune-idempotency-keys', '*/5 * * * *',
   $$SELECT holdfast.prune_idempotency_keys(p_limit => 2000)$$);
+SELECT cron.schedule('holdfast-prune-rate-limits', '*/5 * * * *',
+  $$SELECT holdfast.prune_rate_limits(p_limit => 2000)$$);
 SELECT cron.schedule('holdfast-forget-pg-cron-runs', '17 3 * * *',
   $$DELETE FROM cron.job_run_details d
   USING cron.job j
