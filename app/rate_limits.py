@@ -99,6 +99,10 @@ class RateLimits:
         if wait > 0:
             raise Problem("rate_limited", retry_after=max(math.ceil(wait), 1))
 
+    def __len__(self) -> int:
+        """How many callers are remembered."""
+        return len(self._callers)
+
     def _caller(self, principal: str, policy: str, quota: int) -> _Caller:
         now = self._clock()
         caller = self._callers.get((principal, policy))
@@ -136,6 +140,10 @@ class Failures:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._spent_until: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        """How many addresses are remembered."""
+        return len(self._spent_until)
 
     def count(self, principal: str) -> None:
         """Count a failure. Raises Problem `rate_limited` where they are too many."""

@@ -116,7 +116,7 @@ def _split(text: object) -> object:
 
 
 # requests a minute; 0: no limit
-RateLimit = Annotated[int, Field(ge=0, le=1_000_000)]
+RateLimit = Annotated[int, Field(ge=0, le=100_000)]
 
 
 class Settings(BaseSettings):

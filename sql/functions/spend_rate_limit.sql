@@ -15,16 +15,17 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_spent_until timestamptz;
+  v_spent interval := p_window * (p_cost::double precision / p_quota);
   v_window double precision := extract(epoch FROM p_window);
 BEGIN
   INSERT INTO rate_limits AS r (principal, policy, spent_until)
-  VALUES (p_principal, p_policy, p_now + p_window / p_quota * p_cost)
+  VALUES (p_principal, p_policy, p_now + v_spent)
   ON CONFLICT (principal, policy) DO UPDATE
-    SET spent_until = GREATEST(r.spent_until, p_now) + p_window / p_quota * p_cost
+    SET spent_until = GREATEST(r.spent_until, p_now) + v_spent
   RETURNING r.spent_until INTO v_spent_until;
   reset_seconds := extract(epoch FROM v_spent_until - p_now);
-  -- an interval has microseconds: a thousandth of a request is no request missing
-  remaining := floor((v_window - reset_seconds) / v_window * p_quota + 0.001);
+  -- an interval ends at microseconds: a twentieth of a request is no request missing
+  remaining := floor((v_window - reset_seconds) / v_window * p_quota + 0.05);
   RETURN NEXT;
 END
 $$

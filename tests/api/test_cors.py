@@ -48,7 +48,8 @@ async def test_a_listed_page_may_call_and_read_our_headers() -> None:
     assert preflight.status_code == 200
     assert answer.headers["access-control-allow-origin"] == SHOP
     exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
-    assert exposed == {"etag", "location", "retry-after", "idempotent-replayed", "x-request-id"}
+    limits = {"ratelimit", "ratelimit-policy"}
+    assert exposed == {"etag", "location", "retry-after", "idempotent-replayed", "x-request-id"} | limits
     assert "access-control-allow-credentials" not in answer.headers
 
 

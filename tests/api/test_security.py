@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from app import rate_limits
 from app.main import create_app
 from app.security import KEY_CACHE_SECONDS, SHOWN_PREFIX_LENGTH, KeyRing
 from app.settings import Settings
@@ -59,6 +60,10 @@ ADMIN = {
     "preview_message",
     "list_channels",
     "put_channel",
+    "create_api_key",
+    "list_api_keys",
+    "rotate_api_key",
+    "revoke_api_key",
 }
 FRONTEND = {"booking_history", "record_payment", "list_messages"}
 CUSTOMER = {
@@ -106,7 +111,19 @@ OPENS = (
     | {name: {"admin", "frontend", "customer"} for name in CUSTOMER}
     | {name: {"admin", "cron", "cron secret"} for name in CRON}
 )
-TOKENS = ("none", "garbage", "revoked", "customer", "expired customer", "frontend", "cron", "cron secret", "admin")
+ENDED = {"revoked": "revoked_at", "expired": "expires_at"}
+TOKENS = (
+    "none",
+    "garbage",
+    "revoked",
+    "expired",
+    "customer",
+    "expired customer",
+    "frontend",
+    "cron",
+    "cron secret",
+    "admin",
+)
 
 
 class Operation(NamedTuple):
@@ -143,9 +160,9 @@ async def token_of(conn: asyncpg.Connection, kind: str) -> str | None:
             return CRON_SECRET
         case "customer" | "expired customer":
             return customer_token(3600 if kind == "customer" else -3600)
-    key = await make_api_key(conn, "admin" if kind == "revoked" else kind)  # type: ignore[arg-type]
-    if kind == "revoked":
-        await revoke(conn, key)
+    key = await make_api_key(conn, "admin" if kind in ENDED else kind)  # type: ignore[arg-type]
+    if kind in ENDED:
+        await conn.execute(f"UPDATE api_keys SET {ENDED[kind]} = now()")
     return key
 
 
@@ -167,8 +184,10 @@ def test_the_api_description_says_which_operations_take_a_token() -> None:
 
 @pytest.mark.parametrize("kind", TOKENS)
 async def test_a_token_opens_its_own_operations_and_no_other(
-    settings: Settings, conn: asyncpg.Connection, kind: str
+    settings: Settings, conn: asyncpg.Connection, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # each call of this test is one more wrong token of the same address
+    monkeypatch.setattr(rate_limits, "MAX_FAILURES", 10_000)
     app = create_app(settings.model_copy(update={"jwt_secret": SecretStr(JWT_SECRET)}))
     async with app.router.lifespan_context(app), client_of(app, await token_of(conn, kind)) as client:
         for operation in operations():
@@ -254,6 +273,19 @@ async def test_without_a_cron_secret_only_a_key_opens_the_cron(dsn: str, conn: a
             assert_problem(await client.post("/cron/process-jobs"), 401, "unauthorized")
         async with client_of(app, await make_api_key(conn, "cron")) as client:
             assert (await client.post("/cron/process-jobs")).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["old", "new"])
+async def test_while_the_cron_secret_changes_both_open_the_cron(dsn: str, name: str) -> None:
+    secrets = {"old": "the-old-secret-of-the-cron", "new": "the-new-secret-of-the-cron"}
+    both = SecretStr(f"{secrets['new']}, {secrets['old']}")
+    app = create_app(settings_for(dsn).model_copy(update={"cron_secret": both}))
+    async with app.router.lifespan_context(app):
+        async with client_of(app, secrets[name]) as client:
+            assert (await client.post("/cron/process-jobs")).status_code == 200
+        for wrong in (both.get_secret_value(), "the-old", secrets[name] + ",", secrets[name][:-1]):
+            async with client_of(app, wrong) as client:
+                assert_problem(await client.post("/cron/process-jobs"), 401, "unauthorized")
 
 
 async def test_the_database_keeps_no_key_that_could_be_used(conn: asyncpg.Connection) -> None:

@@ -95,6 +95,10 @@ PUBLISHED = {
     "get_preferences": "get /v1/customers/{ref}/preferences",
     "put_preferences": "put /v1/customers/{ref}/preferences",
     "take_sms": "post /v1/sms-inbound",
+    "create_api_key": "post /v1/api-keys",
+    "list_api_keys": "get /v1/api-keys",
+    "rotate_api_key": "post /v1/api-keys/{key_id}/rotate",
+    "revoke_api_key": "post /v1/api-keys/{key_id}/revoke",
 }
 
 
@@ -135,6 +139,16 @@ def test_an_operation_that_needs_a_token_declares_both_refusals_and_no_other_doe
     refusals = {"401", "403"} & operation.errors.keys()
 
     assert refusals == (refusals_of_strangers(operation) if "security" in operation.spec else set())
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=name_of)
+def test_an_operation_that_counts_its_callers_or_their_wrong_tokens_declares_that_it_may_be_too_much(
+    operation: Operation,
+) -> None:
+    is_public = "security" not in operation.spec
+    counts = operation.path.startswith("/v1/") if is_public else name_of(operation) not in SIGNED
+
+    assert ("429" in operation.errors) is counts
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=name_of)

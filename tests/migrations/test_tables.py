@@ -33,7 +33,7 @@ async def test_the_pages_describe_the_migrated_database(dsn: str) -> None:
         "ALTER TABLE customers DROP CONSTRAINT customers_ref_key",
         "ALTER TABLE bookings DROP CONSTRAINT bookings_slot_fkey",
         "CREATE TABLE extra (id integer)",
-        "DROP TABLE api_keys",
+        "DROP TABLE rate_limits",
     ],
 )
 async def test_a_difference_is_seen(dsn: str, conn: asyncpg.Connection, change: str) -> None:

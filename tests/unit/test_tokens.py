@@ -405,6 +405,13 @@ async def test_clocks_may_differ_by_less_than_a_minute(changes: dict[str, int]) 
     assert await by_secret().verify(signed(SECRET, **times)) == "ann"
 
 
+@pytest.mark.parametrize("changes", [{"exp": -90}, {"nbf": 90}, {"iat": 90}])
+async def test_clocks_may_not_differ_by_more(changes: dict[str, int]) -> None:
+    times: dict[str, Any] = {name: int(time.time()) + seconds for name, seconds in changes.items()}
+
+    assert await refusal(by_secret(), signed(SECRET, **times)) == "unauthorized"
+
+
 @pytest.mark.parametrize("exp", [float("nan"), float("inf"), "soon", [], {}])
 async def test_an_end_that_is_no_time_is_refused(exp: object) -> None:
     assert await refusal(by_secret(), signed(SECRET, exp=exp)) == "unauthorized"
@@ -414,6 +421,18 @@ async def test_a_public_key_given_as_the_secret_verifies_nothing() -> None:
     pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n"
 
     assert await refusal(by_secret(pem), signed(SECRET)) == "unauthorized"
+
+
+async def test_while_the_secret_changes_tokens_of_both_are_taken() -> None:
+    old, new = "the-old-secret-of-the-sign-in-for-tests", "the-new-secret-of-the-sign-in-for-tests"
+    customers = by_secret(f"{new}, {old}")
+
+    assert await customers.verify(signed(new)) == await customers.verify(signed(old)) == "ann"
+    for wrong in (f"{new}, {old}", f"{new},{old}", "a-third-secret-of-the-sign-in-for-tests"):
+        assert await refusal(customers, signed(wrong)) == "unauthorized"
+    with pytest.raises(Problem, match="unauthorized") as refused:
+        await customers.verify(signed(new, exp=1))
+    assert refused.value.detail == "The token has expired."
 
 
 async def test_without_a_setting_for_them_no_token_is_taken() -> None:
