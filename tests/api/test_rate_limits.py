@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from typing import Any
 
 import asyncpg
@@ -106,7 +107,7 @@ async def test_what_is_public_counts_for_the_key_that_is_shown_and_for_the_addre
 
 
 async def test_behind_a_proxy_each_client_has_a_limit_and_nobody_can_make_up_another(settings: Settings) -> None:
-    proxies = Settings(_env_file=None, trusted_proxies="203.0.113.0/24").trusted_proxies  # type: ignore[arg-type]
+    proxies = (ip_network("203.0.113.0/24"),)
     async with serving(settings, rate_limit_read=QUOTA, trusted_proxies=proxies) as app:
         assert await passed(app, path="/v1/resources", **{"X-Forwarded-For": "198.51.100.1"}) == QUOTA
         assert await passed(app, path="/v1/resources", **{"X-Forwarded-For": "198.51.100.2"}) == QUOTA

@@ -4,10 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
+import typer
+
+from app.key_commands import duration
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -41,6 +45,33 @@ async def test_a_revoked_key_shows_as_revoked(dsn: str) -> None:
     assert holdfast(dsn, "keys", "revoke", prefix).returncode == 0
     assert holdfast(dsn, "keys", "revoke", prefix).returncode == 1
     assert prefix in holdfast(dsn, "keys", "list").stdout
+
+
+async def test_a_rotated_key_ends_after_the_overlap_and_the_new_one_is_printed_alone(
+    dsn: str, conn: asyncpg.Connection
+) -> None:
+    old = holdfast(dsn, "keys", "create", "--scope", "cron", "--expires-in", "90d").stdout.strip()
+
+    done = holdfast(dsn, "keys", "rotate-api-key", old[:11], "--overlap", "24h")
+
+    new = done.stdout.strip()
+    assert done.stdout == f"{new}\n"
+    assert new.startswith("hf_")
+    assert new != old
+    lifetimes = await conn.fetch(
+        "SELECT prefix, round(extract(epoch FROM expires_at - now()) / 3600) FROM api_keys ORDER BY created_at"
+    )
+    assert [tuple(row) for row in lifetimes] == [(old[:11], 24), (new[:11], 90 * 24)]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("90d", timedelta(days=90)), ("24h", timedelta(days=1)), ("0m", timedelta(0))]
+)
+def test_a_time_is_a_number_and_its_unit(text: str, meant: timedelta) -> None:
+    assert duration(text, "--overlap") == meant
+    for wrong in ("", text[:-1], f"-{text}", f"{text} ", f"{text}{text}", "1y", "999999d"):
+        with pytest.raises(typer.BadParameter, match="such as 90d"):
+            duration(wrong, "--overlap")
 
 
 async def test_an_unknown_scope_is_refused(dsn: str) -> None:

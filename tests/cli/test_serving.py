@@ -9,9 +9,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
+
+from tests.factories import make_api_key
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 60
@@ -43,7 +47,7 @@ def start(data_dir: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_until_ready(port: int, process: subprocess.Popen[str]) -> None:
+def wait_until_ready(port: int, process: subprocess.Popen[Any]) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[0]
@@ -72,6 +76,30 @@ def test_serve_stops_its_postgres_when_it_is_stopped(
     process.communicate(timeout=PATIENCE)
 
     assert not server_runs(data_dir)
+
+
+async def test_serve_believes_no_proxy_that_it_was_not_told_of_and_does_not_name_its_server(
+    dsn: str, conn: asyncpg.Connection, port: int
+) -> None:
+    key = await make_api_key(conn, "admin")
+    process = subprocess.Popen(  # noqa: ASYNC220 - it starts while we wait
+        [sys.executable, "-m", "app.cli", "serve"], cwd=ROOT, env=os.environ | {"DATABASE_URL": dsn, "PORT": str(port)}
+    )
+    try:
+        wait_until_ready(port, process)
+        answer = httpx2.post(
+            f"http://127.0.0.1:{port}/v1/resources",
+            json={"name": "Pitch", "timezone": "UTC"},
+            headers={"Authorization": f"Bearer {key}", "X-Forwarded-For": "198.51.100.1"},
+        )
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+    assert answer.status_code == 201
+    assert "server" not in answer.headers
+    recorded = "SELECT host(ip_address) FROM audit_log WHERE event = 'resource.created'"
+    assert await conn.fetchval(recorded) == "127.0.0.1"
 
 
 def test_the_demo_may_be_told_again_on_the_same_data(data_dir: Path, port: int) -> None:

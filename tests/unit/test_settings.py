@@ -1,5 +1,6 @@
 """Settings: what the environment may say, and what it never gives away."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from pydantic import HttpUrl, SecretStr, ValidationError
 
 from app.doctor import examine
-from app.settings import Settings
+from app.settings import Settings, secrets_in
 
 SECRET = "s3cret-of-the-database"  # noqa: S105
 
@@ -84,6 +85,22 @@ def test_a_short_cron_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     assert from_environment(monkeypatch, CRON_SECRET="x" * 16).cron_secret is not None
     with pytest.raises(ValidationError, match="at least 16 characters"):
         from_environment(monkeypatch, CRON_SECRET="x" * 15)
+
+
+@pytest.mark.parametrize("name", ["CRON_SECRET", "JWT_SECRET"])
+def test_of_several_secrets_each_is_long_enough(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    settings = from_environment(monkeypatch, **{name: f"{'x' * 32}, {'y' * 32},"})
+    assert secrets_in(getattr(settings, name.lower())) == ["x" * 32, "y" * 32]
+    for short in (f"{'x' * 32},{'y' * 15}", ",", " , "):
+        with pytest.raises(ValidationError, match=name.lower()):
+            from_environment(monkeypatch, **{name: short})
+
+
+def test_the_client_is_said_by_the_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for proxies, said in (("", "whoever connects"), ("10.0.0.0/8, 192.0.2.1", "TRUSTED_PROXIES wrote it")):
+        settings = from_environment(monkeypatch, TRUSTED_PROXIES=proxies, DATABASE_URL="postgresql://127.0.0.1:1/x")
+        assert asyncio.run(examine(settings, embedded_server=False)) is False
+        assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_short_secret_for_customer_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
