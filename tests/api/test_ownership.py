@@ -153,7 +153,7 @@ async def world(settings: Settings, conn: asyncpg.Connection, make: Factory) -> 
                 "full_slot": str(full),
                 "pitch": str(pitch),
                 "ref": ANN,
-                "provider": "gametime",
+                "provider": "club",
                 "booking_id": await made("/v1/bookings", {"slot_id": str(await make.slot())}),
                 "entry_id": await made("/v1/waitlist", {"slot_id": str(full)}),
                 "prebooking_id": await made("/v1/prebookings", body_of(pitch, None, TEN)),
