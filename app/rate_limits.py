@@ -73,8 +73,8 @@ class RateLimits:
             (True, "write"): settings.rate_limit_key_write,
         }
         self._callers: dict[tuple[str, str], _Caller] = {}
-        # whether it matters which key a request shows
-        self.by_key = bool(settings.rate_limit_key_read or settings.rate_limit_key_write)
+        # whether it matters who calls
+        self.are_on = any(self._quotas.values())
 
     async def admit(self, request: Request, principal: str, *, by_key: bool = False) -> None:
         """Count the request against its caller's limit, and leave the standing for the answer's headers.
@@ -111,7 +111,7 @@ class RateLimits:
                 # the one met first: what it has spent is in the database, up to the last portion
                 del self._callers[next(iter(self._callers))]
             caller = self._callers[principal, policy] = _Caller(quota, now)
-        elif now - caller.since >= WINDOW_SECONDS:
+        elif now - caller.since >= WINDOW_SECONDS and now >= caller.refused_until:
             # so few that they were not worth a round trip
             caller.uncounted, caller.since = 0, now
             caller.known, caller.known_reset = quota, 0.0
@@ -125,7 +125,7 @@ class RateLimits:
                 row = await self._db.call_row(
                     "spend_rate_limit", p_principal=principal, p_policy=policy, p_cost=cost, p_quota=quota
                 )
-        except (*TROUBLE, TimeoutError) as error:
+        except TROUBLE as error:
             logger.warning("requests not counted", error=type(error).__name__)
             return
         caller.known, caller.known_reset = row["remaining"], row["reset_seconds"]

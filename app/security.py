@@ -5,7 +5,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
@@ -29,6 +29,7 @@ KEY_CACHE_SECONDS = 1.0
 KEY_CACHE_SIZE = 10_000
 # How often it is put on record which keys were used.
 USES_SECONDS = 60.0
+LAST_USES_SECONDS = 1.0
 MAX_USER_AGENT = 300
 
 
@@ -115,7 +116,10 @@ async def recording_uses(keys: KeyRing) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await keys.record_uses()
+        # a database that is away does not keep the process from ending
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_USES_SECONDS):
+                await keys.record_uses()
 
 
 def _bearer_token(request: Request) -> str:
@@ -252,7 +256,7 @@ async def _visitor(request: Request) -> None:
     """Whoever reads what is public: limited by their key if they show one, else by their address."""
     token = request.headers.get("authorization", "").partition(" ")[2].strip()
     limits: RateLimits = request.app.state.rate_limits
-    if token.startswith(KEY_PREFIX) and limits.by_key:
+    if token.startswith(KEY_PREFIX) and limits.are_on:
         keys: KeyRing = request.app.state.keys
         key = await keys.find(token)
         if key:

@@ -106,6 +106,15 @@ async def test_what_is_public_counts_for_the_key_that_is_shown_and_for_the_addre
         assert await passed(app, None, "/v1/resources") == 0
 
 
+async def test_a_key_without_a_limit_has_none_for_what_is_public_either(
+    settings: Settings, conn: asyncpg.Connection
+) -> None:
+    key = await make_api_key(conn, "frontend")
+    async with serving(settings, rate_limit_read=1) as app:
+        for path in ("/v1/resources", "/v1/bookings"):
+            assert [(await ask(app, key, path)).status_code for _ in range(4)] == [200] * 4
+
+
 async def test_behind_a_proxy_each_client_has_a_limit_and_nobody_can_make_up_another(settings: Settings) -> None:
     proxies = (ip_network("203.0.113.0/24"),)
     async with serving(settings, rate_limit_read=QUOTA, trusted_proxies=proxies) as app:
