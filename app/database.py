@@ -1,6 +1,8 @@
 """The connection pool, and the one way to call a SQL function."""
 
+import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -10,17 +12,18 @@ import asyncpg
 import structlog
 from fastapi import Depends, Request
 
+from app import deadlines
 from app.errors import Problem
 from app.settings import Settings
 
 logger = structlog.get_logger(__name__)
 
-# Client-side seconds, each a little longer than what the server does by itself.
-ACQUIRE_TIMEOUT = 5.0
-COMMAND_TIMEOUT = 8.0
-# Server-side: waiting for a lock ends before the statement, the statement before the client loses patience.
-SERVER_TIMEOUTS = {"lock_timeout": "3s", "statement_timeout": "6s", "idle_in_transaction_session_timeout": "10s"}
+SESSION = {"application_name": "holdfast", "TimeZone": "UTC"}
 
+# Of rivals who wait for each other Postgres ends one, and one of those who cannot be put in a row: nothing of it was
+# done, so it is begun again after at most so many seconds.
+BEGUN_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+PAUSES = (0.05, 0.2)
 
 # What a call may raise when the database is away, restarting or busy: for those who wait and come again.
 TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, Problem)
@@ -37,14 +40,23 @@ class Database:
         self.schema = schema
 
     async def call(self, function: str, /, **arguments: object) -> list[asyncpg.Record]:
-        """Call `function` with named arguments and return its rows.
+        """Call `function` with named arguments and return its rows; again, when it only stood in a rival's way.
 
         Raises asyncpg.PostgresError as the function raised it, Problem `busy` when no connection came free,
         Problem `unavailable` when none could be made, and TimeoutError when the answer did not come in time, so that
         the outcome is unknown.
         """
+        statement = _statement(self.schema, function, tuple(arguments))
+        for pause in PAUSES:
+            try:
+                return await self._fetch(statement, arguments)
+            except BEGUN_AGAIN:
+                # at random, or the same rivals meet again; without a connection, which others need
+                await asyncio.sleep(pause * random.random())  # noqa: S311 - nothing secret
+        return await self._fetch(statement, arguments)
+
+    async def _fetch(self, statement: str, arguments: dict[str, object]) -> list[asyncpg.Record]:
         async with self._connection() as connection:
-            statement = _statement(self.schema, function, tuple(arguments))
             return await connection.fetch(statement, *arguments.values())
 
     @asynccontextmanager
@@ -57,7 +69,7 @@ class Database:
 
     async def _acquire(self) -> "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]":
         try:
-            return await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
+            return await self._pool.acquire(timeout=deadlines.CONNECTION)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             # with every connection made, time ran out in the queue; else it ran out while one was being made
             if isinstance(error, TimeoutError) and self._pool.get_size() == self._pool.get_max_size():
@@ -119,10 +131,10 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         settings.dsn,
         min_size=1,
         max_size=settings.db_pool_size,
-        command_timeout=COMMAND_TIMEOUT,
+        command_timeout=settings.deadlines.answer,
         # A transaction pooler gives each statement another server connection: nothing prepared, nothing set, survives.
         statement_cache_size=0 if pooled else 1024,
-        server_settings={} if pooled else {"application_name": "holdfast", "TimeZone": "UTC", **SERVER_TIMEOUTS},
+        server_settings={} if pooled else {**SESSION, **settings.deadlines.server_settings},
         init=_set_up_connection,
         reset=_no_reset,
     ) as pool:

@@ -67,6 +67,7 @@ CODES: dict[str, ErrorCode] = {
     "forbidden": ErrorCode(403, "This token's scope does not allow this call."),
     "not_found": ErrorCode(404, "There is nothing at this address."),
     "method_not_allowed": ErrorCode(405, "This address does not answer that method."),
+    "request_timeout": ErrorCode(408, "The request did not come in time.", retryable=True),
     "too_large": ErrorCode(413, "The request body is too large."),
     "rate_limited": ErrorCode(429, "Too many requests: wait as long as Retry-After says.", retryable=True),
     # ours
@@ -199,7 +200,9 @@ def problem_response(request: Request, problem: Problem) -> Response:
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that an error from the database amounts to; `internal` for what nobody foresaw."""
+    """The problem that an error amounts to, such as one from the database; `internal` for what nobody foresaw."""
+    if isinstance(error, Problem):
+        return error
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or ""
         if sqlstate.startswith("SB"):
@@ -217,7 +220,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 # what any request with a body may meet
-UNREADABLE = ("bad_request", "too_large", "validation")
+UNREADABLE = ("bad_request", "request_timeout", "too_large", "validation")
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from app import health
+from app.admission import PER_CONNECTION, Admission
 from app.api_keys import routes as api_keys
 from app.audit import routes as audit
 from app.body_limit import BodyLimit
@@ -147,8 +148,9 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
         include(app, feature.router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     install_error_handlers(app)
-    app.add_middleware(LastResort)
+    app.add_middleware(Admission, settings.db_pool_size * PER_CONNECTION, settings.deadlines.request)
     app.add_middleware(BodyLimit)
+    app.add_middleware(LastResort)
     app.add_middleware(RequestId)
     if settings.cors_origins:
         app.add_middleware(

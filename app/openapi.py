@@ -12,9 +12,12 @@ from fastapi.dependencies.utils import get_flat_params, get_parameterless_sub_de
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from app.admission import ALWAYS
 from app.errors import problems
 
 PROBLEM_JSON = "application/problem+json"
+# what any call may meet that is not always admitted
+OVERLOADED = ("busy", "unavailable", "outcome_unknown")
 # operations that ask for one of these, and public ones under /v1, may find that their caller was here too often
 TOKENS = {"api_key", "customer_token"}
 
@@ -79,14 +82,16 @@ def _refuse_other_parameters(route: APIRoute) -> None:
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's description of `app`, with each problem's schema where its examples are."""
+    """FastAPI's description of `app`, with each problem's schema where its examples are, and what any call may meet."""
     if app.openapi_schema is None:
         description = FastAPI.openapi(app)
         for path, operations in description["paths"].items():
             for operation in operations.values():
                 _move_problems(operation["responses"])
+                if path not in ALWAYS:
+                    _may_meet(operation["responses"], *OVERLOADED)
                 if _is_limited(path, operation):
-                    operation["responses"]["429"] = _too_many()
+                    _may_meet(operation["responses"], "rate_limited")
     return FastAPI.openapi(app)
 
 
@@ -95,10 +100,13 @@ def _is_limited(path: str, operation: dict[str, Any]) -> bool:
     return schemes <= TOKENS and (bool(schemes) or path.startswith("/v1/"))
 
 
-def _too_many() -> dict[str, Any]:
-    (answer,) = problems("rate_limited").values()
-    content = {**answer["content"][PROBLEM_JSON], "schema": {"$ref": "#/components/schemas/ProblemBody"}}
-    return {"description": answer["description"], "content": {PROBLEM_JSON: content}}
+def _may_meet(responses: dict[str, Any], *codes: str) -> None:
+    for status, added in problems(*codes).items():
+        content = added["content"][PROBLEM_JSON] | {"schema": {"$ref": "#/components/schemas/ProblemBody"}}
+        known = responses.setdefault(
+            str(status), {"description": added["description"], "content": {PROBLEM_JSON: {**content, "examples": {}}}}
+        )
+        known["content"][PROBLEM_JSON]["examples"] |= content["examples"]
 
 
 def _move_problems(responses: dict[str, Any]) -> None:

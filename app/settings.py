@@ -6,12 +6,13 @@ from collections.abc import Callable
 from datetime import time
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, IPvAnyNetwork, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, IPvAnyNetwork, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.deadlines import Deadlines
 from app.encryption import EncryptionKeys
 
 MIN_SECRET_LENGTH = 16
@@ -117,6 +118,7 @@ def _split(text: object) -> object:
 
 # requests a minute; 0: no limit
 RateLimit = Annotated[int, Field(ge=0, le=100_000)]
+Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -130,6 +132,9 @@ class Settings(BaseSettings):
     db_schema: Annotated[str, AfterValidator(_plain_identifier)] = "holdfast"
     db_pooler: Literal["none", "transaction"] = "none"
     db_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
+    lock_timeout_seconds: Seconds = 3.0
+    statement_timeout_seconds: Seconds = 6.0
+    request_timeout_seconds: Seconds = 15.0
     data_dir: Path | None = None
     pg_bin: Path | None = None
     cron_secret: Annotated[SecretStr, AfterValidator(_each_at_least(MIN_SECRET_LENGTH))] | None = None
@@ -165,6 +170,17 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _have_a_ladder(self) -> Self:
+        if fault := self.deadlines.fault:
+            raise ValueError(fault)
+        return self
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """How long a lock, a statement and a request may take."""
+        return Deadlines(self.lock_timeout_seconds, self.statement_timeout_seconds, self.request_timeout_seconds)
 
     @property
     def takes_customer_tokens(self) -> bool:

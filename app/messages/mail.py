@@ -56,7 +56,6 @@ class Mailer:
         message["Subject"] = rendered.subject
         message["Message-ID"] = f"<{message_id}@{self._sender.domain}>"
         message["Auto-Submitted"] = "auto-generated"
-        message["Content-Language"] = rendered.language
         message.set_content(rendered.text)
         message.add_alternative(rendered.html, subtype="html")
         method = CALENDAR_METHODS.get(template)
@@ -72,6 +71,8 @@ class Mailer:
                 filename="booking.ics",
                 params={"method": method, "charset": "utf-8"},
             )
+        # last, for each new part takes the headers of this kind along
+        message["Content-Language"] = rendered.language
         return message
 
     async def send(self, message: EmailMessage) -> Delivery:

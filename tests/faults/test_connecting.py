@@ -137,14 +137,14 @@ async def test_a_port_that_refuses_is_unavailable(closed_port: int) -> None:
 async def test_a_server_that_never_answers_is_unavailable_in_time(
     silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.database.ACQUIRE_TIMEOUT", 0.1)
+    monkeypatch.setattr("app.deadlines.CONNECTION", 0.1)
 
     async with caller_of(address_of(silent_port)) as client:
         await assert_unavailable(client)
 
 
 async def test_a_pool_whose_connections_are_all_in_use_is_busy(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.database.ACQUIRE_TIMEOUT", 0.1)
+    monkeypatch.setattr("app.deadlines.CONNECTION", 0.1)
     app = create_app(settings_for(dsn))
 
     async with asyncpg.create_pool(dsn, min_size=0, max_size=1) as pool, client_of(app) as client:

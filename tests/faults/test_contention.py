@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from app import database
+from app import deadlines
 from app.main import create_app
 from tests.api.calls import assert_problem, book
 from tests.concurrency.rivals import SESSIONS, assert_counters_equal_a_recount, begin, held_slots, until, until_waiting
@@ -25,7 +25,7 @@ async def narrow(
     dsn: str, conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A caller of an installation with a single connection and little patience."""
-    monkeypatch.setattr(database, "ACQUIRE_TIMEOUT", 0.2)
+    monkeypatch.setattr(deadlines, "CONNECTION", 0.2)
     app = create_app(settings_for(dsn).model_copy(update={"db_pool_size": 1}))
     async with app.router.lifespan_context(app), client_of(app, await make_api_key(conn, "frontend")) as client:
         yield client
@@ -52,11 +52,10 @@ async def test_without_a_free_connection_the_answer_is_busy_in_bounded_time(
 
 
 async def test_a_row_that_somebody_holds_too_long_makes_busy_and_nothing_half_done(
-    dsn: str, make: Factory, conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    dsn: str, make: Factory, conn: asyncpg.Connection
 ) -> None:
-    monkeypatch.setitem(database.SERVER_TIMEOUTS, "lock_timeout", "200ms")
     slot_id = await make.slot()
-    app = create_app(settings_for(dsn))
+    app = create_app(settings_for(dsn).model_copy(update={"lock_timeout_seconds": 0.2}))
     async with app.router.lifespan_context(app), client_of(app, await make_api_key(conn, "frontend")) as client:
         async with held_slots(conn, slot_id):
             answer = await book(client, slot_id, "key-1", customer={"ref": "newcomer"})
@@ -68,15 +67,6 @@ async def test_a_row_that_somebody_holds_too_long_makes_busy_and_nothing_half_do
         again = await book(client, slot_id, "key-1", customer={"ref": "newcomer"})
 
     assert (again.status_code, again.headers.get("idempotent-replayed")) == (201, None)
-
-
-def test_waiting_for_a_lock_ends_before_the_statement_and_the_statement_before_our_patience() -> None:
-    lock, statement = (
-        int(database.SERVER_TIMEOUTS[f"{name}_timeout"].removesuffix("s")) for name in ("lock", "statement")
-    )
-
-    assert lock < statement < database.COMMAND_TIMEOUT
-    assert database.ACQUIRE_TIMEOUT + database.COMMAND_TIMEOUT < 15
 
 
 async def test_five_hundred_requests_cancelled_anywhere_leave_the_pool_whole(
