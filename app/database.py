@@ -95,6 +95,12 @@ class Database:
         async with self._connection() as connection:
             await connection.execute("SELECT pg_notify($1, '')", channel)
 
+    async def timeouts(self) -> dict[str, float]:
+        """The seconds for which the server lets a call wait for a lock, and a statement take; 0 is for ever."""
+        async with self._connection() as connection:
+            query = "SELECT name, setting::float / 1000 FROM pg_settings WHERE name = ANY ($1)"
+            return dict(await connection.fetch(query, ["lock_timeout", "statement_timeout"]))
+
     async def revision(self) -> str | None:
         """The migration the database is at, or None where none has run."""
         async with self._connection() as connection:

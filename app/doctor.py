@@ -9,6 +9,7 @@ from rich.table import Table
 
 from app.credentials.queries import credentials_by_key
 from app.database import Database, open_database
+from app.deadlines import Deadlines
 from app.jobs.queries import jobs_heartbeat
 from app.messages.queries import list_channels
 from app.migrate import head_revision
@@ -79,6 +80,7 @@ async def _database_problems(database: Database, settings: Settings) -> list[str
         # what this version would ask next may not be there
         return [f"the database is at migration {revision}, this version wants {head_revision()}"]
     problems = await _encryption_problems(database, settings) + await _channel_problems(database, settings)
+    problems += await _deadline_problems(database, settings)
     heartbeat = await jobs_heartbeat(database)
     if heartbeat["oldest_due_age_ms"] > settings.jobs_overdue_seconds * 1000:
         minutes = heartbeat["oldest_due_age_ms"] // 60_000
@@ -86,6 +88,16 @@ async def _database_problems(database: Database, settings: Settings) -> list[str
             f"{heartbeat['due']} jobs are due, the oldest for {minutes} min: does anything call /cron/process-jobs?"
         )
     return problems
+
+
+async def _deadline_problems(database: Database, settings: Settings) -> list[str]:
+    timeouts = await database.timeouts()
+    endless = [name for name, seconds in timeouts.items() if not seconds]
+    if endless:
+        # behind a pooler they are the role's, and our own patience is all there is
+        return [f"{name} is off for this role: docs/operations.md says how to set it" for name in sorted(endless)]
+    in_force = Deadlines(timeouts["lock_timeout"], timeouts["statement_timeout"], settings.deadlines.request)
+    return [f"for this role, {in_force.fault}"] if in_force.fault else []
 
 
 async def _channel_problems(database: Database, settings: Settings) -> list[str]:

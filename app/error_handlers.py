@@ -17,7 +17,7 @@ logger = structlog.get_logger(__name__)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    problem = problem_of(error)
+    problem = error if isinstance(error, Problem) else problem_of(error)
     if problem.code == "internal":
         logger.error(
             "unexpected error",

@@ -200,9 +200,7 @@ def problem_response(request: Request, problem: Problem) -> Response:
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that an error amounts to, such as one from the database; `internal` for what nobody foresaw."""
-    if isinstance(error, Problem):
-        return error
+    """The problem that an error from the database amounts to; `internal` for what nobody foresaw."""
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or ""
         if sqlstate.startswith("SB"):

@@ -1,6 +1,7 @@
 """A real server for tests: uvicorn's own processes on a loopback port, reached over real sockets."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -77,7 +78,8 @@ class LiveServer:
 
     def kill(self) -> None:
         """End every one of its processes at once, as a power cut would."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 

@@ -18,7 +18,9 @@ PLACES = 3
 
 
 @pytest.fixture
-async def small(dsn: str, conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx2.AsyncClient]:
+async def small(
+    dsn: str, conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[httpx2.AsyncClient]:
     """A caller of an installation with one connection, and room for two who wait for it."""
     monkeypatch.setattr("app.main.PER_CONNECTION", PLACES)
     app = create_app(settings_for(dsn).model_copy(update={"db_pool_size": 1}))
@@ -43,7 +45,9 @@ async def test_one_too_many_is_refused_before_any_is_served(
         assert int(answer.headers["retry-after"]) >= 1
     assert [(await task).status_code for task in served] == [201] * PLACES
     # every place is free again
-    assert [a.status_code for a in await asyncio.gather(*(book(small, slot_id) for _ in range(PLACES)))] == [201] * PLACES
+    assert [a.status_code for a in await asyncio.gather(*(book(small, slot_id) for _ in range(PLACES)))] == [
+        201
+    ] * PLACES
 
 
 async def test_how_it_is_is_told_however_much_there_is_to_do(

@@ -71,7 +71,7 @@ class SaysNo:
         """Serve one request."""
 
         async def lie(message: Message) -> None:
-            await send(message | {"status": 409} if message.get("status") == 201 else message)
+            await send({**message, "status": 409} if message.get("status") == 201 else message)
 
         await self.app(scope, receive, lie)
 

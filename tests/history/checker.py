@@ -5,6 +5,7 @@ Pure functions: each is an invariant, bears its name, and yields what speaks aga
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from tests.history.record import History
@@ -115,7 +116,7 @@ def audit_equals_the_changes(_history: History, state: State) -> Iterator[str]:
             yield f"booking {booking['id']}: versions {[change.after['version'] for change in trail]}"
         elif not _same(trail[-1].after, booking):
             yield f"booking {booking['id']}: its trail ends at {trail[-1].after}"
-        elif any(after.before != before.after for before, after in zip(trail, trail[1:], strict=False)):
+        elif any(after.before != before.after for before, after in pairwise(trail)):
             yield f"booking {booking['id']}: its trail is broken"
 
 

@@ -74,7 +74,7 @@ class Installation:
     async def until_ready(self) -> None:
         """Return when the API says that it can serve."""
         async with asyncio.timeout(PATIENCE), httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
-            while not await _is_ready(client):
+            while not await _is_ready(client):  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(0.02)
 
     def kill_all(self) -> None:
@@ -100,7 +100,7 @@ async def installed() -> AsyncIterator[Installation]:
     """An installation that is up, and gone afterwards."""
     async with AsyncExitStack() as last:
         folder = last.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-kill-", ignore_cleanup_errors=True))
-        Path(folder).chmod(Account.choose().passage_mode)
+        Path(folder).chmod(Account.choose().passage_mode)  # noqa: ASYNC240 - of a new folder
         installation = Installation(Path(folder), last.enter_context(ExitStack()))
         last.callback(installation.kill_all)
         await asyncio.to_thread(migrate, settings_for(installation.url))
@@ -114,7 +114,7 @@ async def until(conn: asyncpg.Connection, condition: str, explain: Callable[[], 
     """Return when the condition holds. Raises AssertionError, with an explanation, when it never does."""
     try:
         async with asyncio.timeout(PATIENCE):
-            while not await conn.fetchval(f"SELECT {condition}"):
+            while not await conn.fetchval(f"SELECT {condition}"):  # noqa: ASYNC110 - of the database
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(explain()) from None

@@ -21,11 +21,12 @@ SLOTS = """
     ) t
     RETURNING id::text
 """
-RESOURCE = "SELECT resource_id FROM create_resource('{\"type\": \"system\", \"id\": \"test\"}', 'Pitch', 'UTC')"
+RESOURCE = 'SELECT resource_id FROM create_resource(\'{"type": "system", "id": "test"}\', \'Pitch\', \'UTC\')'
 IS_DONE = "NOT EXISTS (SELECT FROM bookings WHERE status = 'confirmed' AND ends_at < clock_timestamp())"
 LEFT_BEHIND = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+      AND state <> 'idle'
 """
 
 

@@ -61,7 +61,9 @@ class Intent:
             else:
                 path = f"/v1/bookings/{self.booking['id']}/{self.kind}"
                 headers["If-Match"] = f'"{self.booking["version"]}"'
-                answer = await client.post(path, json={"slot_id": self.slot_id} if self.slot_id else None, headers=headers)
+                answer = await client.post(
+                    path, json={"slot_id": self.slot_id} if self.slot_id else None, headers=headers
+                )
             told = Told(answer.status_code, answer.json())
         except (httpx2.TransportError, json.JSONDecodeError):
             told = Told(0, {})

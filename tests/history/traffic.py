@@ -37,7 +37,7 @@ class Traffic:
         mine: list[dict[str, Any]] = []
         while not self.is_over:
             intent = self._wish(mine)
-            while not (told := await intent.ask(client)).is_final:
+            while not (told := await intent.ask(client)).is_final:  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(PAUSE)
             # whoever was told that it went elsewhere meanwhile forgets it
             if told.status in SUCCESS and intent.kind != "cancel":

@@ -1,4 +1,4 @@
-"""Requests made from the API's own description: a valid one, in which one value at a time is replaced by a hostile one.
+"""Requests made from the API's own description: a valid one, one value of which at a time is made hostile.
 
 What is valid is taken from each schema's examples, else made from its type; ids that exist stand where ids are asked for.
 """
@@ -132,8 +132,8 @@ class Corpus:
 
     def _body(self, operation: Operation) -> tuple[str, Any]:
         for media_type, content in operation.spec.get("requestBody", {}).get("content", {}).items():
-            made = self._sample(content["schema"], "")
-            return media_type, BODIES.get(operation.spec["operationId"], lambda _: made)(self._known)
+            make = BODIES.get(operation.spec["operationId"])
+            return media_type, make(self._known) if make else self._sample(content["schema"], "")
         return "", None
 
     def _resolved(self, schema: Any) -> Any:

@@ -40,5 +40,10 @@ async def _answer(reader: asyncio.StreamReader) -> Answer:
 
 def post(path: str, body: bytes, *headers: str, length: int | None = None) -> bytes:
     """A POST as it travels; its Content-Length may be a lie."""
-    lines = [f"POST {path} HTTP/1.1", "Host: here", *headers, f"Content-Length: {len(body) if length is None else length}"]
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: here",
+        *headers,
+        f"Content-Length: {len(body) if length is None else length}",
+    ]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

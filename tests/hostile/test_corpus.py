@@ -18,7 +18,9 @@ from tests.hostile.verdict import Judge
 DOCUMENT = api_description()
 JUDGE = Judge(DOCUMENT)
 # a stream has no end; its page takes the same
-OPERATIONS = {each.spec["operationId"] + each.method: each for each in operations(DOCUMENT) if each.path != "/v1/events"}
+OPERATIONS = {
+    each.spec["operationId"] + each.method: each for each in operations(DOCUMENT) if each.path != "/v1/events"
+}
 # of each place, every seventh value: no table's length is a multiple, so every value comes somewhere; all are in soak
 STEP = 7
 

@@ -30,7 +30,9 @@ async def test_a_text_is_read_as_it_was_written(target: Target, text: str) -> No
     # a ref of its own: the same one is the same customer
     ref = f"{text.strip()[:150]}{uuid4().hex}"
 
-    made = await client.post("/v1/bookings", json=booking_body(known["slot_id"], customer={"ref": ref}, metadata={"a": text}))
+    made = await client.post(
+        "/v1/bookings", json=booking_body(known["slot_id"], customer={"ref": ref}, metadata={"a": text})
+    )
     assert made.status_code == 201, made.text
     path = made.headers["location"]
     await client.post(f"{path}/cancel", json={"reason": text}, headers={"If-Match": '"1"'})
@@ -86,7 +88,14 @@ def test_a_name_is_no_header_no_template_and_no_markup(mailer: Mailer, text: str
 
 @pytest.mark.parametrize(
     "email",
-    ["ann@example.com\r\nBcc: eve@example.com", "ann@example.com, eve@example.com", "Ann <ann@example.com>", "@", "a@b", ""],
+    [
+        "ann@example.com\r\nBcc: eve@example.com",
+        "ann@example.com, eve@example.com",
+        "Ann <ann@example.com>",
+        "@",
+        "a@b",
+        "",
+    ],
 )
 def test_an_address_that_is_more_than_one_address_is_none(mailer: Mailer, email: str) -> None:
     told = facts("Ann", "Pitch")

@@ -26,7 +26,7 @@ TEXTS: tuple[str, ...] = (
     "C:\\con\\nul",
     "{{7*7}}${7*7}<%= 7*7 %>{% raw %}",
     "{{''.__class__.__mro__}}",
-    "=HYPERLINK(\"http://example.com\",\"x\")",
+    '=HYPERLINK("http://example.com","x")',
     "@SUM(1+1)*cmd|' /C calc'!A0",
     "<script>alert(1)</script>",
     "http://169.254.169.254/latest/meta-data",

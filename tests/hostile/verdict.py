@@ -1,4 +1,4 @@
-"""Whether an answer is one that the API promised: declared, of the declared form, and silent about how it came to be."""
+"""Whether an answer is one that the API promised: declared, of that form, and silent about how it came to be."""
 
 import re
 from typing import Any
@@ -13,7 +13,8 @@ PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "retryable", "re
 # what only the inside knows: stack traces, files, drivers, statements, names of our functions and constraints
 INSIDES = re.compile(
     r"Traceback|\bline \d+, in|\.py\b|site-packages|asyncpg|psycopg|pydantic|plpgsql|pg_catalog|SQLSTATE"
-    r"|\b(SELECT|INSERT|UPDATE|DELETE)\b.*\b(FROM|INTO|SET)\b|\bp_[a-z]+\b|_check\b|_fkey\b|relation \"|/home/|/tmp/|/usr/"
+    r"|\b(SELECT|INSERT|UPDATE|DELETE)\b.*\b(FROM|INTO|SET)\b|\bp_[a-z]+\b|_check\b|_fkey\b|relation \""
+    r"|/home/|/tmp/|/usr/"
 )
 
 
@@ -24,7 +25,7 @@ class Judge:
         self._components = {"components": {"schemas": document["components"]["schemas"]}}
         self._validators: dict[int, Any] = {}
 
-    def faults(self, operation: Operation, answer: httpx2.Response, sent: bytes | str = b"") -> list[str]:
+    def faults(self, operation: Operation, answer: httpx2.Response) -> list[str]:
         """Every promise that the answer breaks; none is as it should be."""
         status = str(answer.status_code)
         found = [] if answer.status_code != 500 else ["an internal error"]

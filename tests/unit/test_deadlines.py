@@ -37,7 +37,7 @@ def test_what_knows_most_about_a_delay_gives_up_first() -> None:
     ],
 )
 def test_rungs_out_of_order_are_refused_at_the_start(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValidationError, match="has to be|greater than|finite|less than"):
+    with pytest.raises(ValidationError, match=r"has to be|greater than|finite|less than"):
         settings(**wrong)
 
 
