@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -29,17 +30,31 @@ class Caller:
 
     async def ask_and_hang_up(self, path: str, body: object = None, *, once: asyncio.Event | None = None) -> None:
         """Send a POST, and close the socket once the event has come."""
+        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(self._request(path, body))
+        await writer.drain()
+        if once:
+            await once.wait()
+        writer.transport.abort()
+
+    async def ask_and_hang_up_anywhere(self, body: object, chance: random.Random) -> None:
+        """Want a booking; half of all hang up while they still ask, the others at any moment after."""
+        request = self._request("/v1/bookings", body)
+        cut = chance.randrange(1, 2 * len(request))
+        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(request[:cut])
+        await writer.drain()
+        # not to wait for anything: at some moment
+        await asyncio.sleep(chance.uniform(0, 0.05) if cut >= len(request) else 0)
+        writer.transport.abort()
+
+    def _request(self, path: str, body: object) -> bytes:
         content = json.dumps(body).encode() if body is not None else b""
         head = (
             f"POST {path} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {self.token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
-        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(head.encode() + content)
-        await writer.drain()
-        if once:
-            await once.wait()
-        writer.transport.abort()
+        return head.encode() + content
 
 
 async def until_noticed(server: LiveServer) -> None:
@@ -93,21 +108,34 @@ async def test_a_run_of_the_processor_goes_on_though_its_caller_is_gone(
     )
 
 
-async def test_five_hundred_callers_who_hang_up_leave_every_connection_free(
-    live: LiveServer, make: Factory, conn: asyncpg.Connection, connect: Connect
+async def test_five_hundred_callers_who_hang_up_anywhere_leave_every_connection_free(
+    live: LiveServer, make: Factory, connect: Connect
 ) -> None:
-    slot_id, observer = await make.slot(max_bookings=1_000_000), await connect()
-    key = await make_api_key(conn, "frontend")
-    caller = Caller(live, key)
+    await hang_up_anywhere(live, make, 500, random.Random(1))  # noqa: S311 - a repeatable choice
 
-    for _ in range(10):
-        await asyncio.gather(*(caller.ask_and_hang_up("/v1/bookings", booking_body(slot_id)) for _ in range(50)))
+    await assert_nothing_is_left(live, make, await connect())
 
+
+async def hang_up_anywhere(live: LiveServer, make: Factory, count: int, chance: random.Random) -> None:
+    """So many callers want a booking, fifty at a time, and each hangs up at some point on its way."""
+    slot_id = await make.slot(max_bookings=1_000_000)
+    caller = Caller(live, await make_api_key(make.conn, "frontend"))
+
+    for _ in range(0, count, 50):
+        await asyncio.gather(*(caller.ask_and_hang_up_anywhere(booking_body(slot_id), chance) for _ in range(50)))
+
+
+async def assert_nothing_is_left(live: LiveServer, make: Factory, observer: asyncpg.Connection) -> None:
+    """No transaction, no lock, every booking whole, and every connection of the pool to be had at once."""
+    slot_id, key = await make.slot(max_bookings=10), await make_api_key(make.conn, "frontend")
     ours = f"{SESSIONS} AND application_name = 'holdfast'"
-    await until(observer, f"({ours} AND state <> 'idle') = 0")
+    held = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'holdfast'"
+    await until(observer, f"({ours} AND state <> 'idle') = 0 AND ({held}) = 0")
+    report = json.loads(await observer.fetchval("SELECT check_invariants()"))
+    assert (report["violation_count"], report["checked"]["bookings"] > 0) == (0, True)
     # as many requests as the server has connections, all of them inside the database at once
     async with live.client(key) as client:
-        async with held_slots(conn, slot_id):
+        async with held_slots(make.conn, slot_id):
             tasks = begin(client.post("/v1/bookings", json=booking_body(slot_id)) for _ in range(10))
             await until_waiting(observer, 10)
             assert await observer.fetchval(ours) == 10

@@ -1,6 +1,6 @@
 """Requests made from the API's own description: a valid one, one value of which at a time is made hostile.
 
-What is valid is taken from each schema's examples, else made from its type; ids that exist stand where ids are asked for.
+What is valid comes from each schema's examples, else from its type; ids that exist stand where ids are asked for.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What no client library sends: doubled headers, and bodies that lie about their length, stop half way or never come."""
+"""What no client library sends: doubled headers, and bodies that lie about their length, stop half way or stay out."""
 
 import asyncio
 import json

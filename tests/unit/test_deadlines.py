@@ -6,8 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from app.deadlines import CONNECTION, MARGIN, Deadlines
+from app.doctor import examine
 from app.jobs.processor import ANSWER_LIMIT
 from app.settings import Settings
+from tests.conftest import settings_for
 
 
 def settings(**given: Any) -> Settings:
@@ -47,3 +49,22 @@ def test_a_ladder_of_ones_own_goes_to_the_server_in_milliseconds() -> None:
         "statement_timeout": "1000ms",
         "idle_in_transaction_session_timeout": "10000ms",
     }
+
+
+@pytest.mark.parametrize(
+    ("of_the_role", "told"),
+    [
+        ("", "lock_timeout is off"),
+        ("&lock_timeout=9s&statement_timeout=6s", "a lock is waited for 9 s"),
+        ("&lock_timeout=1s&statement_timeout=9s", "a request may take 15 s"),
+        ("&lock_timeout=3s&statement_timeout=6s", None),
+    ],
+)
+async def test_the_doctor_reads_the_ladder_that_is_in_force_for_a_role(
+    dsn: str, capsys: pytest.CaptureFixture[str], of_the_role: str, told: str | None
+) -> None:
+    # behind a pooler we send no settings of our own
+    pooled = settings_for(dsn + of_the_role).model_copy(update={"db_pooler": "transaction"})
+
+    assert await examine(pooled, embedded_server=False) is (told is None)
+    assert told is None or told in " ".join(capsys.readouterr().out.split())

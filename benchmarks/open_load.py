@@ -1,0 +1,142 @@
+"""Load that does not wait: requests leave at their moment, whatever became of those before, as those of strangers do.
+
+`python -m benchmarks.open_load` reads an Order with a rate as JSON on standard input and prints an Outcome as JSON.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import cast
+
+import uvloop
+
+from benchmarks.figures import percentile
+from benchmarks.load import Bookings, Order
+
+PATIENCE = 30
+TICK = 0.002
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came back of one rate: per second, and in milliseconds from the moment at which a request was due."""
+
+    offered: float
+    done: float
+    refused: float
+    others: dict[str, int]
+    done_p50_ms: float
+    done_p99_ms: float
+    refused_p99_ms: float
+    health_p99_ms: float
+    connections: int
+
+
+class Connection(asyncio.Protocol):
+    """One of as many as there are requests under way."""
+
+    def __init__(self, crowd: "Crowd") -> None:
+        self._crowd = crowd
+        self._received = b""
+        self._due_at = 0.0
+        self._kind = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be there."""
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def send(self, request: bytes, due_at: float, kind: str = "") -> None:
+        """Send it; the time counts from when it was due."""
+        self._due_at, self._kind = due_at, kind
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in an answer, or a part of one."""
+        received = self._received + data
+        head_end = received.find(b"\r\n\r\n")
+        begin = received.find(b"\r\ncontent-length: ") + 18
+        if head_end < 0 or len(received) < head_end + 4 + int(received[begin : received.index(b"\r\n", begin)]):
+            self._received = received
+            return
+        self._received = b""
+        self._crowd.hear(self._kind or received[9:12].decode(), time.perf_counter() - self._due_at)
+        self._crowd.idle.append(self)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Count a request that gets no answer."""
+        if self in self._crowd.idle:
+            self._crowd.idle.remove(self)
+        else:
+            self._crowd.hear("lost", 0)
+
+
+class Crowd:
+    """Strangers who come at a rate."""
+
+    def __init__(self, order: Order, rate: float) -> None:
+        self._order, self._rate = order, rate
+        self.idle: list[Connection] = []
+        self._made = 0
+        self._answers = 0
+        self._ends_at = 0.0
+        self._heard: dict[str, list[float]] = defaultdict(list)
+
+    def hear(self, what: str, seconds: float) -> None:
+        """One answer; what comes after the end is waited for, and does not count as done in time."""
+        self._answers += 1
+        is_late = what == "201" and time.perf_counter() > self._ends_at
+        self._heard["201 too late" if is_late else what].append(seconds * 1000)
+
+    async def _say(self, request: bytes, due_at: float, kind: str = "") -> None:
+        if self.idle:
+            self.idle.pop().send(request, due_at, kind)
+            return
+        self._made += 1
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._order.port)
+        connection.send(request, due_at, kind)
+
+    async def run(self) -> Outcome:
+        """Come for as long as was ordered, and wait for the last answer."""
+        bookings = Bookings(self._order)
+        health = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{self._order.port}\r\n\r\n".encode()
+        began, sent, asked = time.perf_counter(), 0, 0
+        self._ends_at = began + self._order.seconds
+        async with asyncio.TaskGroup() as group:
+            while (elapsed := time.perf_counter() - began) < self._order.seconds:
+                while sent < elapsed * self._rate:
+                    group.create_task(self._say(bookings.make(), began + sent / self._rate))
+                    sent += 1
+                while asked < elapsed * 10:
+                    group.create_task(self._say(health, time.perf_counter(), "health"))
+                    asked += 1
+                await asyncio.sleep(TICK)
+        async with asyncio.timeout(PATIENCE):
+            while self._answers < sent + asked:  # noqa: ASYNC110 - of sockets
+                await asyncio.sleep(TICK)
+        return self._outcome(sent)
+
+    def _outcome(self, sent: int) -> Outcome:
+        heard = {what: sorted(times) for what, times in self._heard.items()}
+        done, refused, health = (heard.pop(what, []) for what in ("201", "503", "health"))
+        seconds = self._order.seconds
+        return Outcome(
+            offered=sent / seconds,
+            done=len(done) / seconds,
+            refused=len(refused) / seconds,
+            others={what: len(times) for what, times in heard.items()},
+            done_p50_ms=percentile(done, 50) if done else 0,
+            done_p99_ms=percentile(done, 99) if done else 0,
+            refused_p99_ms=percentile(refused, 99) if refused else 0,
+            health_p99_ms=percentile(health, 99) if health else 0,
+            connections=self._made,
+        )
+
+
+if __name__ == "__main__":
+    given = json.load(sys.stdin)
+    given_rate = given.pop("rate")
+    print(json.dumps(asdict(uvloop.run(Crowd(Order(**given), given_rate).run()))))
