@@ -7,9 +7,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Problem, problem_response
 
-# Requests under way for each connection of the pool: one that has it, the others waiting. At some 80 requests a second
-# and connection, the last of them waits for less than half a second.
-PER_CONNECTION = 32
+# Requests under way for each connection of the pool: one that has it, the others waiting. Few enough that a process
+# which begins all of them at once still answers everybody else soon, and enough for the burst of an opening.
+PER_CONNECTION = 16
 # What tells how we are, and what does the work that is due within limits of its own, is never turned away.
 ALWAYS = frozenset({"/healthz", "/readyz", "/readyz/jobs", "/metrics", "/cron/process-jobs"})
 

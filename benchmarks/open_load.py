@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -78,7 +78,8 @@ class Crowd:
 
     def __init__(self, order: Order, rate: float) -> None:
         self._order, self._rate = order, rate
-        self.idle: list[Connection] = []
+        # the one that has rested longest is next, so that all are in use, and all processes
+        self.idle: deque[Connection] = deque()
         self._made = 0
         self._answers = 0
         self._ends_at = 0.0
@@ -92,7 +93,7 @@ class Crowd:
 
     async def _say(self, request: bytes, due_at: float, kind: str = "") -> None:
         if self.idle:
-            self.idle.pop().send(request, due_at, kind)
+            self.idle.popleft().send(request, due_at, kind)
             return
         self._made += 1
         loop = asyncio.get_running_loop()

@@ -69,17 +69,7 @@ def _come(order: dict[str, float | str]) -> Outcome:
 def _show(patient: float, outcomes: dict[float, Outcome], machine: str) -> None:
     peak = max(patient, *(outcome.done for outcome in outcomes.values()))
     table = Table(title=f"sixteen patient clients: {patient:,.0f} bookings a second; ms", box=box.SIMPLE_HEAD)
-    for heading in (
-        "offered",
-        "a second",
-        "booked",
-        "of the peak",
-        "p50 ms",
-        "p99 ms",
-        "refused",
-        "p99 ms",
-        "health p99 ms",
-    ):
+    for heading in ("times", "offered", "booked", "%", "p50", "p99", "refused", "p99", "health"):
         table.add_column(heading, justify="right", no_wrap=True)
     for times, outcome in outcomes.items():
         table.add_row(

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import httpx2
 
-from tests.api.calls import book
+from tests.api.calls import assert_problem, book
 from tests.concurrency.rivals import SESSIONS, assert_counters_equal_a_recount, begin, held_slots, until, until_waiting
 from tests.conftest import Connect
 from tests.factories import Factory, make_api_key
@@ -25,11 +25,14 @@ class Attempt(NamedTuple):
     key: str
 
     async def send(self, client: httpx2.AsyncClient) -> httpx2.Response | None:
-        """The answer, or None where there was none."""
+        """The answer, or None where there was none. What is refused because of all the others is asked again."""
         try:
-            return await book(client, self.slot_id, self.key, customer={"ref": self.key})
+            while (answer := await book(client, self.slot_id, self.key, customer={"ref": self.key})).status_code == 503:
+                assert_problem(answer, 503, "busy")
+                await asyncio.sleep(0.01)
         except httpx2.TransportError:
             return None
+        return answer
 
 
 async def bookings_by_key(conn: asyncpg.Connection) -> dict[str, list[str]]:
