@@ -99,7 +99,8 @@ class Database:
         """The seconds for which the server lets a call wait for a lock, and a statement take; 0 is for ever."""
         async with self._connection() as connection:
             query = "SELECT name, setting::float / 1000 FROM pg_settings WHERE name = ANY ($1)"
-            return dict(await connection.fetch(query, ["lock_timeout", "statement_timeout"]))
+            rows = await connection.fetch(query, ["lock_timeout", "statement_timeout"])
+        return {name: seconds for name, seconds in rows}  # noqa: C416 - a Record is no pair to mypy
 
     async def revision(self) -> str | None:
         """The migration the database is at, or None where none has run."""
