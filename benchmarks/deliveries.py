@@ -1,7 +1,7 @@
 """Webhook deliveries a second beside no-ops of the same worker: `python -m benchmarks.deliveries [--quick]`.
 
-Every delivery is of a booking of its own, signed, sent over a connection of its own to a receiver in another process, and
-on record with its answer; it fails unless each event arrived exactly once.
+Every delivery is of a booking of its own, signed, sent over a connection of its own to a receiver in another process,
+and on record with its answer; it fails unless each event arrived exactly once.
 """
 
 import argparse
@@ -153,7 +153,8 @@ def show(machine: Machine, rates: Rates, count: int, console: Console) -> None:
     console.print(f"{count:,} webhooks to one receiver: {show_rate(rates.deliveries)} a second", highlight=False)
     console.print(f"{count:,} no-ops: {show_rate(rates.noops)} a second; webhooks to no-ops {ratio}", highlight=False)
     console.print(
-        f"{machine.date}, {machine.cores} cores, load {machine.load_average} at the start, Postgres {machine.postgres}.",
+        f"{machine.date}, {machine.cores} cores, load {machine.load_average} at the start, "
+        f"Postgres {machine.postgres}.",
         highlight=False,
     )
 
