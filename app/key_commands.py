@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from asyncpg import Record
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.api_keys.queries import NewKey, create_api_key, list_api_keys, revoke_api_key, rotate_api_key
 from app.credentials.rotation import Rotation, rotate
@@ -60,7 +60,8 @@ def keys_create(
 @keys.command("list")
 def keys_list() -> None:
     """Show every key's beginning, never a key."""
-    table = Table("key", "name", "scopes", *(moment for moment, _ in MOMENTS))
+    # the beginning is what other commands take: it is whole however narrow the screen
+    table = Table(Column("key", no_wrap=True), "name", "scopes", *(moment for moment, _ in MOMENTS))
     for row in with_database(list_api_keys):
         key = json.loads(row["body"])
         times = (key[field] for _, field in MOMENTS)

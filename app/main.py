@@ -95,8 +95,6 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
             app.state.database = database
             app.state.keys = KeyRing(database)
             app.state.tokens = CustomerTokens(settings)
-            app.state.rate_limits = RateLimits(database, settings)
-            app.state.failures = Failures()
             app.state.waker = Waker(database)
             app.state.runs = set()
             app.state.handlers = handlers_of(database, settings) if handlers is None else handlers
@@ -123,6 +121,8 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
         redirect_slashes=False,
     )
     app.state.settings = settings
+    app.state.rate_limits = RateLimits(settings)
+    app.state.failures = Failures()
     features = (
         resources,
         schedules,

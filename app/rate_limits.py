@@ -63,8 +63,7 @@ class _Caller:
 class RateLimits:
     """The limits that the settings give, kept in this process's memory and in the table `rate_limits`."""
 
-    def __init__(self, db: Database, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._db = db
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._quotas = {
             (False, "read"): settings.rate_limit_read,
@@ -91,7 +90,7 @@ class RateLimits:
             async with caller.counting:
                 # somebody may have counted while we waited
                 if caller.uncounted >= portion and self._clock() >= caller.refused_until:
-                    await self._count(caller, principal, policy, quota)
+                    await self._count(request.app.state.database, caller, (principal, policy, quota))
         wait = caller.refused_until - self._clock()
         if wait <= 0:
             caller.uncounted += 1
@@ -117,12 +116,13 @@ class RateLimits:
             caller.known, caller.known_reset = quota, 0.0
         return caller
 
-    async def _count(self, caller: _Caller, principal: str, policy: str, quota: int) -> None:
+    async def _count(self, db: Database, caller: _Caller, whose: tuple[str, str, int]) -> None:
+        principal, policy, quota = whose
         cost, caller.uncounted = caller.uncounted, 0
         caller.since = self._clock()
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                row = await self._db.call_row(
+                row = await db.call_row(
                     "spend_rate_limit", p_principal=principal, p_policy=policy, p_cost=cost, p_quota=quota
                 )
         except TROUBLE as error:

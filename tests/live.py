@@ -21,7 +21,10 @@ from tests.conftest import CRON_SECRET
 ROOT = Path(__file__).parent.parent
 PATIENCE_SECONDS = 30
 # a client must not meet the end of a connection that it has kept for a while
-UVICORN = [sys.executable, "-m", "uvicorn", "--factory", "--timeout-keep-alive", "300", "app.main:app_from_environment"]
+UVICORN = [
+    *(sys.executable, "-m", "uvicorn", "--factory", "--timeout-keep-alive", "300", "--no-proxy-headers"),
+    "app.main:app_from_environment",
+]
 
 
 @dataclass(frozen=True)

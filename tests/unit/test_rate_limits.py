@@ -25,22 +25,29 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def limits(database: Database, clock: Clock) -> RateLimits:
+class Limits(RateLimits):
     """A hundred reads a minute for a customer, and as many writes as they like."""
-    values: dict[str, Any] = {"rate_limit_read": QUOTA}
-    return RateLimits(database, Settings(_env_file=None, **values), clock)
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        values: dict[str, Any] = {"rate_limit_read": QUOTA}
+        super().__init__(Settings(_env_file=None, **values), clock)
+        self.app = SimpleNamespace(state=SimpleNamespace(database=database))
 
 
-async def admit(limits: RateLimits, principal: str = "customer:ann", method: str = "GET") -> Standing | None:
+@pytest.fixture
+def limits(database: Database, clock: Clock) -> Limits:
+    return Limits(database, clock)
+
+
+async def admit(limits: Limits, principal: str = "customer:ann", method: str = "GET") -> Standing | None:
     """How the caller stands after one more request; None without a limit. Raises as the limits do."""
-    request = cast("Request", SimpleNamespace(method=method, state=SimpleNamespace(rate_limit=None)))
-    await limits.admit(request, principal)
+    request = SimpleNamespace(method=method, app=limits.app, state=SimpleNamespace(rate_limit=None))
+    await limits.admit(cast("Request", request), principal)
     standing: Standing | None = request.state.rate_limit
     return standing
 
 
-async def seconds_to_wait(limits: RateLimits) -> int:
+async def seconds_to_wait(limits: Limits) -> int:
     with pytest.raises(Problem, match="rate_limited") as refused:
         await admit(limits)
     return refused.value.retry_after
@@ -57,12 +64,12 @@ async def spend(conn: asyncpg.Connection, cost: int) -> None:
     await conn.execute("SELECT spend_rate_limit('customer:ann', 'read', $1, $2)", cost, QUOTA)
 
 
-async def test_without_a_limit_nothing_is_counted(limits: RateLimits, conn: asyncpg.Connection) -> None:
+async def test_without_a_limit_nothing_is_counted(limits: Limits, conn: asyncpg.Connection) -> None:
     assert [await admit(limits, method="POST") for _ in range(50)] == [None] * 50
     assert await last_count(conn) is None
 
 
-async def test_a_twentieth_of_the_limit_passes_between_two_counts(limits: RateLimits, conn: asyncpg.Connection) -> None:
+async def test_a_twentieth_of_the_limit_passes_between_two_counts(limits: Limits, conn: asyncpg.Connection) -> None:
     counts = []
     for _ in range(2 * CREDIT + 1):
         await admit(limits)
@@ -74,13 +81,13 @@ async def test_a_twentieth_of_the_limit_passes_between_two_counts(limits: RateLi
     assert first != second
 
 
-async def test_what_is_left_is_told_with_what_was_not_counted_yet(limits: RateLimits) -> None:
+async def test_what_is_left_is_told_with_what_was_not_counted_yet(limits: Limits) -> None:
     told = [await admit(limits) for _ in range(CREDIT)]
 
     assert [standing.remaining for standing in told if standing] == [QUOTA - n for n in range(1, CREDIT + 1)]
 
 
-async def test_who_comes_seldom_is_never_counted(limits: RateLimits, conn: asyncpg.Connection, clock: Clock) -> None:
+async def test_who_comes_seldom_is_never_counted(limits: Limits, conn: asyncpg.Connection, clock: Clock) -> None:
     for _ in range(5 * CREDIT):
         await admit(limits)
         clock.now += WINDOW_SECONDS / (CREDIT - 1)
@@ -89,7 +96,7 @@ async def test_who_comes_seldom_is_never_counted(limits: RateLimits, conn: async
 
 
 async def test_who_is_refused_costs_no_count_until_their_time_has_come(
-    limits: RateLimits, conn: asyncpg.Connection, clock: Clock
+    limits: Limits, conn: asyncpg.Connection, clock: Clock
 ) -> None:
     await spend(conn, 2 * QUOTA)
     for _ in range(CREDIT):
@@ -104,7 +111,7 @@ async def test_who_is_refused_costs_no_count_until_their_time_has_come(
     assert await admit(limits)
 
 
-async def test_what_is_owed_has_to_be_waited_for(limits: RateLimits, conn: asyncpg.Connection) -> None:
+async def test_what_is_owed_has_to_be_waited_for(limits: Limits, conn: asyncpg.Connection) -> None:
     await spend(conn, 2 * QUOTA)
     for _ in range(CREDIT):
         await admit(limits)
@@ -113,14 +120,14 @@ async def test_what_is_owed_has_to_be_waited_for(limits: RateLimits, conn: async
     assert WINDOW_SECONDS / 2 < await seconds_to_wait(limits) <= WINDOW_SECONDS + CREDIT
 
 
-async def test_nobody_is_refused_because_the_count_fails(limits: RateLimits, conn: asyncpg.Connection) -> None:
+async def test_nobody_is_refused_because_the_count_fails(limits: Limits, conn: asyncpg.Connection) -> None:
     await conn.execute("ALTER FUNCTION spend_rate_limit RENAME TO gone")
 
     assert all([await admit(limits) for _ in range(2 * QUOTA)])
 
 
 async def test_nobody_is_refused_because_the_count_does_not_come(
-    limits: RateLimits, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    limits: Limits, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limits, "PATIENCE_SECONDS", 0.05)
     rival = await connect()
@@ -130,7 +137,7 @@ async def test_nobody_is_refused_because_the_count_does_not_come(
         assert all([await admit(limits) for _ in range(3 * CREDIT)])
 
 
-async def test_the_memory_of_callers_is_bounded(limits: RateLimits, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_memory_of_callers_is_bounded(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limits, "MAX_CALLERS", 3)
 
     for number in range(50):
