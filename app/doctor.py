@@ -29,7 +29,7 @@ async def examine(settings: Settings, *, embedded_server: bool) -> bool:
         problems = [f"the database cannot be reached: {type(error).__name__}"]
     if settings.cron_secret is None:
         problems.append("CRON_SECRET is not set: only API keys of scope cron can call /cron/process-jobs")
-    problems += _token_problems(settings)
+    problems += _token_problems(settings) + _link_problems(settings)
 
     for problem in problems:
         console.print(f"[red]✗[/] {problem}")
@@ -69,6 +69,12 @@ def _token_problems(settings: Settings) -> list[str]:
         return ["JWT_AUDIENCE or JWT_ISSUER is set without JWT_SECRET or JWKS_URL: no customer token is taken"]
     if settings.jwks_url and not is_bound:
         return ["JWKS_URL is set without JWT_AUDIENCE and JWT_ISSUER: tokens made for others open Holdfast too"]
+    return []
+
+
+def _link_problems(settings: Settings) -> list[str]:
+    if (settings.public_url is None) != (settings.link_secret is None):
+        return ["PUBLIC_URL and LINK_SECRET belong together: messages of auto-syncs carry no link"]
     return []
 
 

@@ -18,6 +18,7 @@ from app.encryption import EncryptionKeys
 MIN_SECRET_LENGTH = 16
 # RFC 7518, section 3.2: a key for HS256 is as long as what it makes.
 MIN_JWT_SECRET_LENGTH = 32
+MIN_LINK_SECRET_LENGTH = 32
 _QUIET_HOURS = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 
 
@@ -112,6 +113,17 @@ def _safe_to_send_to(url: HttpUrl) -> HttpUrl:
     return url
 
 
+def _safe_to_link_to(url: HttpUrl) -> HttpUrl:
+    # whoever reads a link on its way can answer for its owner
+    if url.scheme != "https" and not is_loopback(url.host or ""):
+        msg = "links go to https, or to http on this machine"
+        raise ValueError(msg)
+    if url.username or url.password or url.query or url.fragment:
+        msg = "takes no password, no query and no fragment"
+        raise ValueError(msg)
+    return url
+
+
 def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
@@ -156,6 +168,8 @@ class Settings(BaseSettings):
     quiet_hours: Annotated[str, Field(pattern=_QUIET_HOURS)] = "22:00-08:00"
     message_language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
     message_templates: Path | None = None
+    public_url: Annotated[HttpUrl, AfterValidator(_safe_to_link_to)] | None = None
+    link_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_LINK_SECRET_LENGTH))] | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = ()
     behind_tls: bool = False

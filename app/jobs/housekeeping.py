@@ -13,7 +13,14 @@ from app.security import Actor
 from app.settings import Settings
 
 # the types of job that are settled by the sweeps below, and by no handler
-JOB_TYPES = ("complete_booking", "expire_booking", "refresh_schedule", "remind_booking")
+JOB_TYPES = (
+    "complete_booking",
+    "expire_booking",
+    "refresh_schedule",
+    "remind_booking",
+    "auto_sync_reminder",
+    "auto_sync_pause_check",
+)
 
 
 class Retention(NamedTuple):
@@ -45,6 +52,8 @@ SWEEPS = (
     # one resource a transaction: see the function
     Sweep(queries.refresh_due_schedules, batch_size=1, tally="processed"),
     Sweep(queries.remind_due_bookings, tally="processed"),
+    Sweep(queries.remind_due_auto_syncs, tally="processed"),
+    Sweep(queries.pause_due_auto_syncs, tally="processed"),
     Sweep(queries.close_waitlists),
     Sweep(queries.sweep_prebookings),
     Sweep(queries.sweep_messages),

@@ -44,6 +44,16 @@ async def remind_due_bookings(db: Database, actor: Actor, limit: int) -> int:
     return int(await db.call_value("remind_due_bookings", p_actor=actor.json(), p_limit=limit))
 
 
+async def remind_due_auto_syncs(db: Database, actor: Actor, limit: int) -> int:
+    """How many auto-syncs, whose reminder was due, have told those who have not answered."""
+    return int(await db.call_value("remind_due_auto_syncs", p_actor=actor.json(), p_limit=limit))
+
+
+async def pause_due_auto_syncs(db: Database, actor: Actor, limit: int) -> int:
+    """How many auto-syncs, whose goal was not met in time, are paused."""
+    return int(await db.call_value("pause_due_auto_syncs", p_actor=actor.json(), p_limit=limit))
+
+
 async def sweep_messages(db: Database, _actor: Actor, limit: int) -> int:
     """How many messages, whose job was over without them, have failed."""
     return int(await db.call_value("sweep_messages", p_limit=limit))
@@ -75,7 +85,7 @@ async def prune_job_runs(db: Database, _actor: Actor, limit: int) -> int:
 
 
 async def backfill_jobs(db: Database, _actor: Actor, limit: int) -> int:
-    """How many bookings whose job somebody took away have one again. It reads all that are live, so once an hour."""
+    """How many bookings and auto-syncs have their lost job again. It reads all that are live, so once an hour."""
     return int(await db.call_value("backfill_jobs", p_limit=limit, p_every=timedelta(hours=1)))
 
 

@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from app.database import Database
 from app.handlers import Handler, Job, Outcome, Permanent, Retry, Settled, Skip, Snooze
+from app.links import Links
 from app.messages import queries
 from app.messages.delivery import Delivery
 from app.messages.mail import Mailer
@@ -27,6 +29,7 @@ logger = structlog.get_logger(__name__)
 def send_message(db: Database, settings: Settings) -> Handler:
     """Who sends what `make_messages` made."""
     templates = Templates(settings.message_templates, settings.message_language)
+    links = Links(settings)
 
     async def run(job: Job) -> Outcome:
         try:
@@ -40,7 +43,7 @@ def send_message(db: Database, settings: Settings) -> Handler:
             return Skip(plan.skip_reason)
         if plan.wait_until is not None and plan.skip_reason is None:
             return Snooze(plan.wait_until)
-        attempt = Attempt(db, job, message_id, plan, templates, settings.sms_region)
+        attempt = Attempt(db, job, message_id, plan, templates, links, settings.sms_region)
         return await (attempt.mail(sender) if isinstance(sender, Mailer) else attempt.text(sender))
 
     return Handler("send_message", run, queue="messages", limit=LIMIT, needs=NEEDS)
@@ -50,13 +53,21 @@ class Attempt:
     """One try at sending a message that is on record as about to be sent."""
 
     def __init__(
-        self, db: Database, job: Job, message_id: UUID, plan: Plan, templates: Templates, region: str | None
+        self,
+        db: Database,
+        job: Job,
+        message_id: UUID,
+        plan: Plan,
+        templates: Templates,
+        links: Links,
+        region: str | None,
     ) -> None:
         self._db = db
         self._end = partial(queries.end_message, db, job, message_id)
         self._message_id = message_id
         self._plan = plan
         self._templates = templates
+        self._links = links
         self._region = region
 
     async def mail(self, mailer: Mailer) -> Outcome:
@@ -66,7 +77,7 @@ class Attempt:
         body = self._plan.body
         rendered = self._rendered()
         try:
-            message = mailer.compose(self._message_id, body["template"], body["customer"], rendered, facts_of(body))
+            message = mailer.compose(self._message_id, body["template"], body["customer"], rendered, self._facts())
         except ValueError:
             return await self._fail("invalid_address")
         return await self._settle(await mailer.send(message), rendered)
@@ -89,7 +100,11 @@ class Attempt:
 
     def _rendered(self) -> Rendered:
         body = self._plan.body
-        return self._templates.render(body["template"], body["customer"]["language"], facts_of(body))
+        return self._templates.render(body["template"], body["customer"]["language"], self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        participant_id = (self._plan.body["auto_sync"] or {}).get("participant_id")
+        return facts_of(self._plan.body, self._links.to(UUID(participant_id)) if participant_id else None)
 
     async def _settle(self, delivery: Delivery, rendered: Rendered) -> Outcome:
         match delivery.finding:

@@ -32,6 +32,7 @@ from app.security import AdminActor, CustomerActor, FrontendActor
 
 router = APIRouter(prefix="/v1", tags=["messages"], generate_unique_id_function=operation_id)
 Ref = Annotated[Name, Path()]
+NOBODY = "00000000-0000-0000-0000-000000000000"
 FORM = {
     "requestBody": {
         "required": True,
@@ -108,7 +109,7 @@ async def preview_message(_actor: AdminActor, body: PreviewRequest, request: Req
     settings = request.app.state.settings
     templates = Templates(settings.message_templates, settings.message_language)
     try:
-        rendered = templates.render(body.template, body.language, facts_of(_sample(body.sample)))
+        rendered = templates.render(body.template, body.language, _sample(body.sample))
     except TemplateError as error:
         raise Problem("invalid_template", f"{type(error).__name__}: {error.message}") from None
     return Preview(**rendered._asdict())
@@ -116,9 +117,10 @@ async def preview_message(_actor: AdminActor, body: PreviewRequest, request: Req
 
 def _sample(sample: Sample) -> dict[str, Any]:
     booking = sample.model_dump(mode="json", include={"starts_at", "ends_at", "expires_at", "reference", "units"})
-    fixed = {"id": "00000000-0000-0000-0000-000000000000", "status": "confirmed", "payment_method": "pay_on_arrival"}
-    return {
-        "customer": {"name": sample.customer_name},
+    fixed = {"id": NOBODY, "status": "confirmed", "payment_method": "pay_on_arrival"}
+    proposed = {"id": NOBODY, "starts_at": booking["starts_at"], "ends_at": booking["ends_at"]}
+    body = {
+        "customer": {"name": sample.customer_name, "timezone": sample.timezone},
         "resource": {"name": sample.resource_name, "timezone": sample.timezone},
         "booking": booking | fixed | {"version": 1, "created_at": None, "updated_at": None},
         "prebooking": {
@@ -126,7 +128,16 @@ def _sample(sample: Sample) -> dict[str, Any]:
             "target": {"date": booking["starts_at"][:10]},
             "confirmation": sample.reference,
         },
+        "auto_sync": {
+            "event_name": sample.event_name,
+            "organizer_name": sample.customer_name,
+            "times": [proposed],
+            "winning_time_id": NOBODY,
+            "is_booked": True,
+            "reference": sample.reference,
+        },
     }
+    return facts_of(body, sample.link)
 
 
 @router.get(

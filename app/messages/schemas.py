@@ -19,6 +19,9 @@ Template = Literal[
     "booking_expired",
     "prebooking_succeeded",
     "prebooking_failed",
+    "auto_sync_invited",
+    "auto_sync_reminder",
+    "auto_sync_completed",
 ]
 Language = Annotated[
     str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35, examples=["el"], description="BCP 47.")
@@ -76,7 +79,7 @@ class Message(BaseModel):
     customer_ref: str | None
     channel: ChannelName
     template: Template
-    subject_type: Literal["booking", "prebooking"]
+    subject_type: Literal["booking", "prebooking", "auto_sync"]
     subject_id: UUID
     dedupe_key: str = Field(description="The event's id, or what names a reminder: one message for each and channel.")
     status: MessageStatus
@@ -109,6 +112,8 @@ class Sample(Input):
     expires_at: Instant = datetime.fromisoformat("2030-06-01T09:15:00+00:00")
     reference: Name = "N4C2ZR9"
     units: Units = 1
+    event_name: Name = "Five-a-side"
+    link: Name = "https://book.example.com/respond/Zm9yIGV4YW1wbGU"
 
 
 class PreviewRequest(Input):

@@ -4,7 +4,7 @@ Nothing is queried through these tables: the runtime calls the functions in `sql
 in the migrations; here stand the columns, keys and indexes.
 """
 
-from app.tables import bookings, jobs, messages, providers, records, webhooks
+from app.tables import auto_syncs, bookings, jobs, messages, providers, records, webhooks
 from app.tables.columns import metadata
 
-__all__ = ["bookings", "jobs", "messages", "metadata", "providers", "records", "webhooks"]
+__all__ = ["auto_syncs", "bookings", "jobs", "messages", "metadata", "providers", "records", "webhooks"]

@@ -26,6 +26,10 @@ SELECT cron.schedule('holdfast-close-waitlists', '* * * * *',
   $$SELECT holdfast.close_waitlists(p_actor => '{"type": "system", "id": "pg_cron"}', p_limit => 500)$$);
 SELECT cron.schedule('holdfast-remind-due-bookings', '* * * * *',
   $$SELECT holdfast.remind_due_bookings(p_actor => '{"type": "system", "id": "pg_cron"}', p_limit => 500)$$);
+SELECT cron.schedule('holdfast-remind-due-auto-syncs', '* * * * *',
+  $$SELECT holdfast.remind_due_auto_syncs(p_actor => '{"type": "system", "id": "pg_cron"}', p_limit => 500)$$);
+SELECT cron.schedule('holdfast-pause-due-auto-syncs', '* * * * *',
+  $$SELECT holdfast.pause_due_auto_syncs(p_actor => '{"type": "system", "id": "pg_cron"}', p_limit => 500)$$);
 SELECT cron.schedule('holdfast-sweep-messages', '* * * * *', $$SELECT holdfast.sweep_messages(p_limit => 500)$$);
 SELECT cron.schedule('holdfast-sweep-prebookings', '* * * * *',
   $$SELECT holdfast.sweep_prebookings(p_actor => '{"type": "system", "id": "pg_cron"}', p_limit => 500)$$);

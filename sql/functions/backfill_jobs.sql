@@ -1,6 +1,6 @@
--- Promises: every confirmed booking and every hold has its job, whatever took it away: those that have none get one.
+-- Promises: every confirmed booking, every hold and every running auto-sync has its job, whatever took it away: a new one.
 -- Answers how many did, at most p_limit; none where all were looked at less than p_every ago. Called by the job processor,
--- and by whoever repaired something. Locks: bookings, SKIP LOCKED, then their jobs.
+-- and by whoever repaired something. Locks: bookings and auto-syncs, SKIP LOCKED, then their jobs.
 CREATE OR REPLACE FUNCTION backfill_jobs(
   p_limit integer, p_every interval DEFAULT '0', p_now timestamptz DEFAULT now()
 )
@@ -33,6 +33,7 @@ BEGIN
   ) o
   ON CONFLICT (dedupe_key, job_type) WHERE status = 'pending' DO NOTHING;
   GET DIAGNOSTICS v_backfilled = ROW_COUNT;
+  v_backfilled := v_backfilled + backfill_auto_sync_jobs(p_limit - v_backfilled, p_now);
   IF v_backfilled < p_limit THEN
     PERFORM record_job_run('backfill', 'backfill', json_build_object('processed', v_backfilled)::jsonb, true, p_now);
   END IF;

@@ -1,6 +1,7 @@
 -- Promises: that this message is about to be sent is on record before it is, by who holds its job and nobody else, if it
 -- still tells the truth; and here is what sending it takes. Without a body it is skipped for a reason, or waits for the end
--- of quiet hours. Called by the handler of send_message. Locks: booking (shared), message, job (shared).
+-- of quiet hours. Called by the handler of send_message.
+-- Locks: auto-sync or booking (shared), message, job (shared).
 -- Raises: SB020 lease_lost.
 CREATE OR REPLACE FUNCTION begin_message(
   p_message_id uuid,
@@ -30,7 +31,7 @@ BEGIN
   is_unclear := v_message.status = 'sending';
   sending_at := v_message.sending_at;
   body := message_body(v_message);
-  IF v_message.channel = 'sms' OR v_message.template = 'booking_reminder' THEN
+  IF v_message.channel = 'sms' OR v_message.template IN ('booking_reminder', 'auto_sync_reminder') THEN
     wait_until := quiet_until(body -> 'customer' ->> 'timezone', p_quiet_from, p_quiet_to, p_now);
   END IF;
   IF v_message.status IN ('sent', 'skipped') THEN

@@ -49,6 +49,15 @@ BEGIN
     JOIN bookings b ON b.id = w.booking_id
     WHERE (w.status = 'offered') <> (b.status = 'pending')
     UNION ALL
+    SELECT 'auto_sync_job', a.id, json_build_object('status', a.status, 'job_types', q.job_types)
+    FROM auto_syncs a
+    CROSS JOIN LATERAL (
+      SELECT COALESCE(array_agg(j.job_type ORDER BY j.job_type), '{}') AS job_types
+      FROM jobs j
+      WHERE j.dedupe_key = a.id::text AND j.status = 'pending' AND j.job_type IN ('auto_sync_reminder', 'auto_sync_pause_check')
+    ) q
+    WHERE q.job_types <> array_remove(ARRAY[auto_sync_job_type(a)], NULL)
+    UNION ALL
     SELECT 'schedule_job', c.resource_id, json_build_object('pending_jobs', 0)
     FROM schedules c
     WHERE NOT EXISTS (

@@ -10,7 +10,10 @@ AS $$
   FROM (
     SELECT j.run_at
     FROM jobs j
-    WHERE j.job_type IN ('complete_booking', 'expire_booking', 'refresh_schedule', 'remind_booking')
+    WHERE j.job_type IN (
+        'complete_booking', 'expire_booking', 'refresh_schedule', 'remind_booking', 'auto_sync_reminder',
+        'auto_sync_pause_check'
+      )
       AND j.queue IS NULL AND j.status = 'pending' AND j.run_at <= p_now
     UNION ALL
     SELECT j.run_at

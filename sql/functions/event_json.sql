@@ -15,7 +15,7 @@ BEGIN
     'type', v_type,
     'created_at', p_entry.created_at,
     'sequence', CASE
-      WHEN p_entry.subject_type IN ('booking', 'prebooking') THEN (p_entry.new_values ->> 'version')::bigint
+      WHEN p_entry.subject_type IN ('booking', 'prebooking', 'auto_sync') THEN (p_entry.new_values ->> 'version')::bigint
       ELSE p_entry.id
     END,
     'subject', json_build_object('type', split_part(v_type, '.', 1), 'id', p_entry.subject_id),
@@ -24,6 +24,7 @@ BEGIN
       WHEN 'prebooking' THEN prebooking_json(
         jsonb_populate_record(NULL::prebookings, p_entry.new_values), (p_entry.new_values ->> 'updated_at')::timestamptz
       )
+      WHEN 'auto_sync' THEN auto_sync_json(jsonb_populate_record(NULL::auto_syncs, p_entry.new_values))
       -- a date without hours of its own has the weekly ones again
       WHEN 'schedule_exception' THEN COALESCE(p_entry.new_values, p_entry.old_values || '{"hours": null}')::json
       ELSE COALESCE(p_entry.new_values, p_entry.old_values)::json

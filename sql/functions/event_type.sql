@@ -7,6 +7,7 @@ IMMUTABLE PARALLEL SAFE
 RETURN CASE split_part(p_event, '.', 1)
   WHEN 'booking' THEN p_event
   WHEN 'prebooking' THEN p_event
+  WHEN 'auto_sync' THEN p_event
   WHEN 'schedule' THEN 'schedule.changed'
   WHEN 'schedule_exception' THEN 'schedule.changed'
   ELSE CASE

@@ -9,10 +9,13 @@ AS $$
 DECLARE
   v_booking bookings;
   v_prebooking prebookings;
+  v_sync auto_syncs;
   v_resource resources;
 BEGIN
   IF p_message.subject_type = 'booking' THEN
     SELECT * INTO v_booking FROM bookings b WHERE b.id = p_message.subject_id;
+  ELSIF p_message.subject_type = 'auto_sync' THEN
+    SELECT * INTO v_sync FROM auto_syncs a WHERE a.id = p_message.subject_id;
   ELSE
     SELECT * INTO v_prebooking FROM prebookings p WHERE p.id = p_message.subject_id;
   END IF;
@@ -24,7 +27,7 @@ BEGIN
       SELECT jsonb_build_object(
         'name', c.name, 'email', c.email, 'phone', c.phone, 'language', c.language,
         'timezone', COALESCE(
-          c.timezone, v_resource.timezone, (SELECT p.timezone FROM providers p WHERE p.name = v_prebooking.provider)
+          c.timezone, v_sync.timezone, v_resource.timezone, (SELECT p.timezone FROM providers p WHERE p.name = v_prebooking.provider)
         )
       )
       FROM customers c
@@ -40,7 +43,8 @@ BEGIN
         'target', v_prebooking.targets -> COALESCE(v_prebooking.booked_choice - 1, 0),
         'confirmation', v_prebooking.confirmation
       )
-    END
+    END,
+    'auto_sync', CASE WHEN v_sync.id IS NOT NULL THEN auto_sync_facts(v_sync, p_message.customer_id) END
   );
 END
 $$

@@ -1,6 +1,6 @@
--- Promises: why a message may not go out now, or null: it would be wrong, late or unwelcome. The booking's row stays as it
+-- Promises: why a message may not go out now, or null: it would be wrong, late or unwelcome. The row it tells of stays as it
 -- was read until the caller's transaction ends. Called by begin_message.
--- Locks: booking (shared), so that it waits for a change under way, and a change waits for it.
+-- Locks: booking or auto-sync (shared), so that it waits for a change under way, and a change waits for it.
 CREATE OR REPLACE FUNCTION message_reason(p_message messages, p_now timestamptz DEFAULT clock_timestamp())
 RETURNS text
 LANGUAGE plpgsql
@@ -17,6 +17,8 @@ BEGIN
     ELSIF p_message.template = 'booking_reminder' AND v_booking.starts_at <= p_now OR v_booking.expires_at <= p_now THEN
       RETURN 'too_late';
     END IF;
+  ELSIF p_message.subject_type = 'auto_sync' AND auto_sync_message_is_outdated(p_message) THEN
+    RETURN 'outdated';
   END IF;
   RETURN CASE
     WHEN NOT EXISTS (SELECT FROM message_channels h WHERE h.name = p_message.channel AND h.is_enabled)

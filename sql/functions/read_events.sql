@@ -47,7 +47,7 @@ BEGIN
   RETURN QUERY
     SELECT v_prefix || a.id || '~' || v_last, event_type(a.event), c.ref, event_json(a, c.ref)
     FROM unnest(v_page) a
-    LEFT JOIN customers c ON c.id = (a.new_values ->> 'customer_id')::uuid
+    LEFT JOIN customers c ON c.id = COALESCE(a.new_values ->> 'customer_id', a.new_values ->> 'organizer_id')::uuid
     WHERE (p_types IS NULL OR event_type(a.event) = ANY (p_types))
       AND (p_customer_ref IS NULL OR c.ref = p_customer_ref)
     ORDER BY a.id;

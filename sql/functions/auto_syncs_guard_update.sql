@@ -1,0 +1,28 @@
+-- Promises: an auto-sync's status takes only these steps, whoever writes; when it took them stands in the row, and each
+-- change grows its version. Called by trigger auto_syncs_guard_update. Raises: SB007 invalid_transition.
+CREATE OR REPLACE FUNCTION auto_syncs_guard_update()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  IF OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN (
+    ('running', 'paused'), ('running', 'completed'), ('running', 'cancelled'), ('paused', 'running'),
+    ('paused', 'cancelled')
+  ) THEN
+    RAISE EXCEPTION 'invalid_transition' USING ERRCODE = 'SB007',
+      DETAIL = json_build_object('auto_sync_id', OLD.id, 'from', OLD.status, 'to', NEW.status);
+  END IF;
+
+  NEW.version := OLD.version + 1;
+  IF OLD.status <> NEW.status THEN
+    -- who writes around the functions says no time
+    NEW.updated_at := CASE WHEN NEW.updated_at = OLD.updated_at THEN now() ELSE NEW.updated_at END;
+    NEW.paused_at := CASE NEW.status WHEN 'paused' THEN NEW.updated_at END;
+    NEW.pause_reason := CASE NEW.status WHEN 'paused' THEN COALESCE(NEW.pause_reason, 'by_hand') END;
+    NEW.resumed_at := CASE NEW.status WHEN 'running' THEN NEW.updated_at ELSE NEW.resumed_at END;
+    NEW.completed_at := CASE NEW.status WHEN 'completed' THEN NEW.updated_at END;
+  END IF;
+  RETURN NEW;
+END
+$$

@@ -1,0 +1,30 @@
+-- Promises: one page of the crews, or of those of a customer, in order of creation, and the next page's cursor.
+-- Called by GET /v1/crews. Planned anew each time: which filters are given decides which index serves.
+CREATE OR REPLACE FUNCTION list_crews(
+  p_customer_ref text DEFAULT NULL, p_limit integer DEFAULT 50, p_cursor text DEFAULT NULL
+)
+RETURNS json
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+SET plan_cache_mode = 'force_custom_plan'
+AS $$
+DECLARE
+  v_after record := read_cursor(p_cursor);
+  v_page crews[];
+BEGIN
+  v_page := ARRAY(
+    SELECT w
+    FROM crews w
+    WHERE (w.created_at, w.id) > (v_after.at, v_after.id)
+      AND (p_customer_ref IS NULL OR w.id IN (SELECT crews_of(p_customer_ref)))
+    ORDER BY w.created_at, w.id
+    LIMIT p_limit + 1
+  );
+  RETURN json_build_object(
+    'items', COALESCE((SELECT json_agg(crew_json(w) ORDER BY w.created_at, w.id) FROM unnest(v_page[:p_limit]) w), '[]'),
+    'next_cursor',
+    CASE WHEN cardinality(v_page) > p_limit THEN make_cursor(v_page[p_limit].created_at, v_page[p_limit].id) END
+  );
+END
+$$

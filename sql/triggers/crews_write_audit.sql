@@ -1,0 +1,4 @@
+CREATE OR REPLACE TRIGGER crews_write_audit
+AFTER INSERT OR UPDATE ON crews
+FOR EACH ROW
+EXECUTE FUNCTION write_audit_log('crew')
