@@ -54,6 +54,8 @@ def local(time: str | None, zone: ZoneInfo) -> datetime | None:
 
 def with_local_times(auto_sync: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
     """The facts of an auto-sync as templates read them: `times` by the clocks of a zone, and `winner`, one of them."""
-    times = [t | {"starts_at": local(t["starts_at"], zone), "ends_at": local(t["ends_at"], zone)} for t in auto_sync["times"]]
+    times = [
+        t | {"starts_at": local(t["starts_at"], zone), "ends_at": local(t["ends_at"], zone)} for t in auto_sync["times"]
+    ]
     winner = next((t for t in times if t["id"] == auto_sync["winning_time_id"]), None)
     return {**auto_sync, "times": times, "winner": winner}

@@ -12,11 +12,13 @@ from app import health
 from app.admission import PER_CONNECTION, Admission
 from app.api_keys import routes as api_keys
 from app.audit import routes as audit
+from app.auto_syncs import routes as auto_syncs
 from app.body_limit import BodyLimit
 from app.bookings import routes as bookings
 from app.calendars import routes as calendars
 from app.credentials import routes as credentials
 from app.credentials.handlers import check_credentials
+from app.crews import routes as crews
 from app.database import Database, open_database
 from app.error_handlers import LastResort, install_error_handlers
 from app.events import routes as events
@@ -131,6 +133,8 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
         groups,
         waitlist,
         prebookings,
+        crews,
+        auto_syncs,
         payments,
         messages,
         calendars,

@@ -69,6 +69,9 @@ def _known_timezone(name: str) -> str:
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_range)]
 Timezone = Annotated[str, AfterValidator(_known_timezone), Field(examples=["Europe/Athens"])]
+Language = Annotated[
+    str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35, examples=["el"], description="BCP 47.")
+]
 
 
 class Input(BaseModel):

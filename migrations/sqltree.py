@@ -31,7 +31,7 @@ def signature(text: str) -> str:
 
 
 def _table(trigger: str) -> str:
-    table = re.search(r"\bON (\w+)\s+FOR EACH", trigger)
+    table = re.search(r"\bON (\w+)\s+(?:REFERENCING .+\s+)?FOR EACH", trigger)
     if table is None:
         msg = f"no table found in the trigger: {trigger}"
         raise ValueError(msg)

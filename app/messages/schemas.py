@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from app.schemas import Input, Instant, Name, Page, Timezone, Units
+from app.schemas import Input, Instant, Language, Name, Page, Timezone, Units
 
 ChannelName = Literal["email", "sms"]
 MessageStatus = Literal["pending", "sending", "sent", "failed", "skipped"]
@@ -22,9 +22,6 @@ Template = Literal[
     "auto_sync_invited",
     "auto_sync_reminder",
     "auto_sync_completed",
-]
-Language = Annotated[
-    str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35, examples=["el"], description="BCP 47.")
 ]
 
 

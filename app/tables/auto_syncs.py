@@ -48,10 +48,10 @@ auto_syncs = sa.Table(
     sa.Column("pause_after", sa.Interval, nullable=False),
     sa.Column("resource_id", ID, sa.ForeignKey("resources.id")),
     sa.Column("units", sa.Integer, nullable=False),
-    # how many of those who are asked have, and when somebody did last
+    # how many of those who are asked have, and how often somebody did
     sa.Column("answered", sa.Integer, nullable=False),
+    sa.Column("responses", sa.Integer, nullable=False),
     sa.Column("started_at", WHEN, nullable=False),
-    sa.Column("responded_at", WHEN),
     sa.Column("reminded_at", WHEN),
     sa.Column("paused_at", WHEN),
     sa.Column("pause_reason", sa.Text),

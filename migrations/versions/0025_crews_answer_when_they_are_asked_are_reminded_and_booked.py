@@ -116,7 +116,7 @@ BEGIN
     WHEN p_old ->> 'status' <> p_new ->> 'status' THEN p_new ->> 'status'
     WHEN p_old ->> 'slot_id' <> p_new ->> 'slot_id' THEN 'rescheduled'
     WHEN p_old ->> 'reminded_at' IS DISTINCT FROM p_new ->> 'reminded_at' THEN 'reminded'
-    WHEN p_old ->> 'responded_at' IS DISTINCT FROM p_new ->> 'responded_at' THEN 'responded'
+    WHEN p_old ->> 'responses' <> p_new ->> 'responses' THEN 'responded'
     ELSE 'modified'
   END;
 END
@@ -298,7 +298,7 @@ $$""",
         None,
         r"""-- Promises: an auto-sync knows how many have answered, and completes with the answer that meets its goal, once, however many
 -- come at once; after its end nobody answers. Called by trigger auto_sync_participants_count, whoever writes.
--- Locks: auto-sync, then what completing it locks. Raises: SB033 auto_sync_over, SB034 invalid_times.
+-- Locks: auto-syncs by id, then what completing one locks. Raises: SB033 auto_sync_over, SB034 invalid_times.
 CREATE OR REPLACE FUNCTION auto_sync_participants_count()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -306,33 +306,54 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_sync auto_syncs;
-  v_times uuid[] := ARRAY(SELECT t.id FROM auto_sync_times t WHERE t.auto_sync_id = NEW.auto_sync_id);
+  v_changed record;
 BEGIN
-  -- before counting: of two last answers the second sees the first
-  SELECT * INTO v_sync FROM auto_syncs a WHERE a.id = NEW.auto_sync_id FOR NO KEY UPDATE;
-  IF v_sync.status NOT IN ('running', 'paused') THEN
-    RAISE EXCEPTION 'auto_sync_over' USING ERRCODE = 'SB033',
-      DETAIL = json_build_object('auto_sync_id', v_sync.id, 'status', v_sync.status);
-  END IF;
-  IF NOT NEW.time_ids <@ v_times OR NEW.answer = 'accepted' AND NEW.time_ids = '{}' AND v_times <> '{}' THEN
-    RAISE EXCEPTION 'invalid_times' USING ERRCODE = 'SB034',
-      DETAIL = json_build_object('auto_sync_id', v_sync.id, 'times', NEW.time_ids);
-  END IF;
+  FOR v_changed IN
+    SELECT
+      n.auto_sync_id,
+      count(*) FILTER (
+        WHERE (n.answer, n.time_ids, n.answered_at) IS DISTINCT FROM (o.answer, o.time_ids, o.answered_at)
+      ) AS responses,
+      max(n.updated_at) AS at,
+      bool_and(
+        n.time_ids <@ t.ids AND (n.answer IS DISTINCT FROM 'accepted' OR n.time_ids <> '{}' OR t.ids = '{}')
+      ) AS has_valid_times
+    FROM changed_after n
+    JOIN changed_before o ON o.id = n.id
+    CROSS JOIN LATERAL (
+      SELECT ARRAY(SELECT x.id FROM auto_sync_times x WHERE x.auto_sync_id = n.auto_sync_id) AS ids
+    ) t
+    WHERE (o.answer, o.time_ids, o.answered_at, o.removed_at)
+      IS DISTINCT FROM (n.answer, n.time_ids, n.answered_at, n.removed_at)
+    GROUP BY n.auto_sync_id
+    ORDER BY n.auto_sync_id
+  LOOP
+    -- before counting: of two last answers the second sees the first
+    SELECT * INTO v_sync FROM auto_syncs a WHERE a.id = v_changed.auto_sync_id FOR NO KEY UPDATE;
+    IF v_sync.status NOT IN ('running', 'paused') THEN
+      RAISE EXCEPTION 'auto_sync_over' USING ERRCODE = 'SB033',
+        DETAIL = json_build_object('auto_sync_id', v_sync.id, 'status', v_sync.status);
+    END IF;
+    IF NOT v_changed.has_valid_times THEN
+      RAISE EXCEPTION 'invalid_times' USING ERRCODE = 'SB034',
+        DETAIL = json_build_object('auto_sync_id', v_sync.id);
+    END IF;
 
-  UPDATE auto_syncs a
-  SET answered = (
-        SELECT count(*)
-        FROM auto_sync_participants p
-        WHERE p.auto_sync_id = a.id AND p.removed_at IS NULL AND p.answer IS NOT NULL
-      ),
-      responded_at = GREATEST(a.responded_at, NEW.answered_at),
-      updated_at = NEW.updated_at
-  WHERE a.id = NEW.auto_sync_id
-  RETURNING * INTO v_sync;
-  -- one that is paused does nothing by itself: its organizer resumes it
-  IF v_sync.status = 'running' AND auto_sync_goal_is_met(v_sync) THEN
-    PERFORM complete_auto_sync(v_sync, NEW.updated_at);
-  END IF;
+    UPDATE auto_syncs a
+    SET answered = (
+          SELECT count(*)
+          FROM auto_sync_participants p
+          WHERE p.auto_sync_id = a.id AND p.removed_at IS NULL AND p.answer IS NOT NULL
+        ),
+        responses = a.responses + v_changed.responses,
+        updated_at = v_changed.at
+    WHERE a.id = v_sync.id
+    RETURNING * INTO v_sync;
+    -- one that is paused does nothing by itself: its organizer resumes it
+    IF v_sync.status = 'running' AND auto_sync_goal_is_met(v_sync) THEN
+      PERFORM complete_auto_sync(v_sync, v_changed.at);
+    END IF;
+  END LOOP;
   RETURN NULL;
 END
 $$""",
@@ -921,8 +942,8 @@ $$""",
         None,
         r"""-- Promises: the crew is asked whether and when, its reminder is due, and those it asks are invited; once per key.
 -- Called by POST /v1/auto-syncs. Locks: crew, then what is new.
--- Raises: SB010 idempotency_conflict, SB030 crew_not_found, SB031 crew_member_not_found (named, and not in the crew), what
--- propose_times raises.
+-- Raises: SB009 resource_not_found, SB010 idempotency_conflict, SB030 crew_not_found, SB031 crew_member_not_found (named,
+-- and not in the crew), SB034 invalid_times.
 CREATE OR REPLACE FUNCTION create_auto_sync(
   p_actor jsonb,
   p_crew_id uuid,
@@ -955,6 +976,9 @@ BEGIN
   body := replay_request(p_actor ->> 'id', 'create_auto_sync', p_idempotency_key, p_request_hash);
   replayed := body IS NOT NULL;
   IF NOT replayed THEN
+    IF p_resource_id IS NOT NULL THEN
+      PERFORM get_resource(p_resource_id);
+    END IF;
     INSERT INTO auto_syncs AS a (
       crew_id, organizer_id, event_name, response_goal, goal_number, goal_share, timezone, reminder_after, pause_after,
       resource_id, units, started_at, created_at, updated_at
@@ -1293,7 +1317,7 @@ BEGIN
           'id', p.id, 'customer_ref', c.ref, 'name', c.name, 'answer', p.answer, 'times', p.time_ids,
           'answered_at', p.answered_at
         )
-        ORDER BY p.created_at, p.id
+        ORDER BY p.created_at, c.name, p.id
       )
       FROM auto_sync_participants p
       JOIN customers c ON c.id = p.customer_id
@@ -1786,7 +1810,7 @@ $$""",
         "functions/propose_times",
         None,
         r"""-- Promises: these times are proposed, in this order: those of slots at the resource, or any where there is none, all of them
--- to come. Called by create_auto_sync. Raises: SB009 resource_not_found, SB034 invalid_times.
+-- to come. Called by create_auto_sync. Raises: SB034 invalid_times.
 CREATE OR REPLACE FUNCTION propose_times(
   p_auto_sync_id uuid, p_resource_id uuid, p_times jsonb, p_now timestamptz DEFAULT now()
 )
@@ -1797,9 +1821,6 @@ AS $$
 DECLARE
   v_proposed bigint;
 BEGIN
-  IF p_resource_id IS NOT NULL THEN
-    PERFORM get_resource(p_resource_id);
-  END IF;
   INSERT INTO auto_sync_times (auto_sync_id, position, starts_at, ends_at, slot_id)
   SELECT p_auto_sync_id, t.position, o.starts_at, o.ends_at, o.slot_id
   FROM jsonb_array_elements(p_times) WITH ORDINALITY t (proposed, position)
@@ -2092,13 +2113,11 @@ $$""",
     Change(
         "triggers/auto_sync_participants_count",
         None,
-        r"""CREATE OR REPLACE TRIGGER auto_sync_participants_count
+        r"""-- Once for all that a statement changed: of answers written together none comes after the end.
+CREATE OR REPLACE TRIGGER auto_sync_participants_count
 AFTER UPDATE ON auto_sync_participants
-FOR EACH ROW
-WHEN (
-  (OLD.answer, OLD.time_ids, OLD.answered_at, OLD.removed_at)
-  IS DISTINCT FROM (NEW.answer, NEW.time_ids, NEW.answered_at, NEW.removed_at)
-)
+REFERENCING OLD TABLE AS changed_before NEW TABLE AS changed_after
+FOR EACH STATEMENT
 EXECUTE FUNCTION auto_sync_participants_count()""",
     ),
     Change(

@@ -14,7 +14,7 @@ BEGIN
     WHEN p_old ->> 'status' <> p_new ->> 'status' THEN p_new ->> 'status'
     WHEN p_old ->> 'slot_id' <> p_new ->> 'slot_id' THEN 'rescheduled'
     WHEN p_old ->> 'reminded_at' IS DISTINCT FROM p_new ->> 'reminded_at' THEN 'reminded'
-    WHEN p_old ->> 'responded_at' IS DISTINCT FROM p_new ->> 'responded_at' THEN 'responded'
+    WHEN p_old ->> 'responses' <> p_new ->> 'responses' THEN 'responded'
     ELSE 'modified'
   END;
 END

@@ -1,7 +1,7 @@
 -- Promises: the crew is asked whether and when, its reminder is due, and those it asks are invited; once per key.
 -- Called by POST /v1/auto-syncs. Locks: crew, then what is new.
--- Raises: SB010 idempotency_conflict, SB030 crew_not_found, SB031 crew_member_not_found (named, and not in the crew), what
--- propose_times raises.
+-- Raises: SB009 resource_not_found, SB010 idempotency_conflict, SB030 crew_not_found, SB031 crew_member_not_found (named,
+-- and not in the crew), SB034 invalid_times.
 CREATE OR REPLACE FUNCTION create_auto_sync(
   p_actor jsonb,
   p_crew_id uuid,
@@ -34,6 +34,9 @@ BEGIN
   body := replay_request(p_actor ->> 'id', 'create_auto_sync', p_idempotency_key, p_request_hash);
   replayed := body IS NOT NULL;
   IF NOT replayed THEN
+    IF p_resource_id IS NOT NULL THEN
+      PERFORM get_resource(p_resource_id);
+    END IF;
     INSERT INTO auto_syncs AS a (
       crew_id, organizer_id, event_name, response_goal, goal_number, goal_share, timezone, reminder_after, pause_after,
       resource_id, units, started_at, created_at, updated_at

@@ -23,7 +23,7 @@ BEGIN
           'id', p.id, 'customer_ref', c.ref, 'name', c.name, 'answer', p.answer, 'times', p.time_ids,
           'answered_at', p.answered_at
         )
-        ORDER BY p.created_at, p.id
+        ORDER BY p.created_at, c.name, p.id
       )
       FROM auto_sync_participants p
       JOIN customers c ON c.id = p.customer_id

@@ -1,5 +1,5 @@
 -- Promises: these times are proposed, in this order: those of slots at the resource, or any where there is none, all of them
--- to come. Called by create_auto_sync. Raises: SB009 resource_not_found, SB034 invalid_times.
+-- to come. Called by create_auto_sync. Raises: SB034 invalid_times.
 CREATE OR REPLACE FUNCTION propose_times(
   p_auto_sync_id uuid, p_resource_id uuid, p_times jsonb, p_now timestamptz DEFAULT now()
 )
@@ -10,9 +10,6 @@ AS $$
 DECLARE
   v_proposed bigint;
 BEGIN
-  IF p_resource_id IS NOT NULL THEN
-    PERFORM get_resource(p_resource_id);
-  END IF;
   INSERT INTO auto_sync_times (auto_sync_id, position, starts_at, ends_at, slot_id)
   SELECT p_auto_sync_id, t.position, o.starts_at, o.ends_at, o.slot_id
   FROM jsonb_array_elements(p_times) WITH ORDINALITY t (proposed, position)

@@ -1,8 +1,6 @@
+-- Once for all that a statement changed: of answers written together none comes after the end.
 CREATE OR REPLACE TRIGGER auto_sync_participants_count
 AFTER UPDATE ON auto_sync_participants
-FOR EACH ROW
-WHEN (
-  (OLD.answer, OLD.time_ids, OLD.answered_at, OLD.removed_at)
-  IS DISTINCT FROM (NEW.answer, NEW.time_ids, NEW.answered_at, NEW.removed_at)
-)
+REFERENCING OLD TABLE AS changed_before NEW TABLE AS changed_after
+FOR EACH STATEMENT
 EXECUTE FUNCTION auto_sync_participants_count()

@@ -65,7 +65,7 @@ ADMIN = {
     "rotate_api_key",
     "revoke_api_key",
 }
-FRONTEND = {"booking_history", "record_payment", "list_messages"}
+FRONTEND = {"booking_history", "record_payment", "list_messages", "create_crew", "add_crew_member"}
 CUSTOMER = {
     "create_booking",
     "list_bookings",
@@ -91,6 +91,17 @@ CUSTOMER = {
     "list_events",
     "get_preferences",
     "put_preferences",
+    "list_crews",
+    "get_crew",
+    "list_crew_members",
+    "remove_crew_member",
+    "create_auto_sync",
+    "list_auto_syncs",
+    "get_auto_sync",
+    "record_response",
+    "pause_auto_sync",
+    "resume_auto_sync",
+    "cancel_auto_sync",
 }
 CRON = {"process_jobs", "process_jobs_by_get", "metrics"}
 PUBLIC = {

@@ -20,6 +20,10 @@ BOOKING = {"status": "confirmed", "slot_id": "a", "units": 1}
         (BOOKING, BOOKING | {"slot_id": "b", "status": "no_show"}, "no_show"),
         (BOOKING, BOOKING | {"units": 2}, "modified"),
         ({"name": "Pitch"}, {"name": "Court"}, "modified"),
+        ({"status": "running"}, {"status": "paused"}, "paused"),
+        ({"status": "paused"}, {"status": "running"}, "resumed"),
+        ({"reminded_at": None}, {"reminded_at": "2030-06-03"}, "reminded"),
+        ({"responses": 1}, {"responses": 2}, "responded"),
     ],
 )
 async def test_the_word_follows_from_the_state_before_and_after(

@@ -1,0 +1,1 @@
+"""Auto-syncs: a crew is asked whether and when, reminded, and booked."""

@@ -1,0 +1,1 @@
+"""Crews: who is asked together."""
