@@ -22,10 +22,12 @@ class Event(BaseModel):
     type: EventType
     created_at: datetime
     sequence: int = Field(
-        description="Grows with each event of a subject; of a booking or prebooking it is the `version`."
+        description="Grows with each event of a subject; of a booking, prebooking or auto-sync it is the `version`."
     )
     subject: Subject
-    data: dict[str, Any] = Field(description="A booking or prebooking as `GET` answers it; else the subject's row.")
+    data: dict[str, Any] = Field(
+        description="A booking or prebooking as `GET` answers it, an auto-sync as its list does; else the subject's row."
+    )
 
 
 class EventPage(BaseModel):

@@ -245,7 +245,7 @@ async def test_what_happens_is_told_as_events(app: FastAPI, frontend: httpx2.Asy
     await frontend.post(f"{path}/resume")
     await frontend.post(f"{path}/responses", json={"answer": "declined", "customer_ref": "ann"})
 
-    told = (await frontend.get(f"/v1/events/page?cursor={begin}")).json()["items"]
+    told = (await frontend.get(f"/v1/events/page?after={begin}")).json()["items"]
     assert [event["type"] for event in told] == [
         "auto_sync.paused",
         "auto_sync.resumed",
@@ -255,8 +255,8 @@ async def test_what_happens_is_told_as_events(app: FastAPI, frontend: httpx2.Asy
     assert [event["sequence"] for event in told] == [2, 3, 4, 5]
     assert told[-1]["data"]["status"] == "completed"
     async with customer(app, "org") as org, customer(app, "ann") as ann:
-        assert len((await org.get(f"/v1/events/page?cursor={begin}")).json()["items"]) == 4
-        assert (await ann.get(f"/v1/events/page?cursor={begin}")).json()["items"] == []
+        assert len((await org.get(f"/v1/events/page?after={begin}")).json()["items"]) == 4
+        assert (await ann.get(f"/v1/events/page?after={begin}")).json()["items"] == []
 
 
 async def test_durations_are_seconds(frontend: httpx2.AsyncClient, conn: asyncpg.Connection) -> None:

@@ -1,8 +1,10 @@
 """Auto-syncs in the database: what is armed, who is reminded, what pauses and what completes.
 
-The triggers' functions (auto_syncs_ask, auto_sync_participants_invite, auto_sync_participants_count, auto_syncs_sync_jobs,
-auto_syncs_guard_update, crew_members_follow) are called here by whoever writes, and with them arm_auto_sync,
-lock_due_auto_syncs, auto_sync_goal_is_met, complete_auto_sync, book_auto_sync_time and propose_times.
+The functions of triggers (auto_syncs_ask, auto_syncs_guard_update, auto_syncs_sync_jobs, auto_sync_participants_invite,
+auto_sync_participants_count, crew_members_follow) are called here by whoever writes, and with them arm_auto_sync,
+lock_due_auto_syncs, auto_sync_goal_is_met, complete_auto_sync, book_auto_sync_time and propose_times. The shorthands
+call create_auto_sync, get_auto_sync, record_response, set_auto_sync_status, lock_auto_sync, remind_due_auto_syncs and
+pause_due_auto_syncs.
 """
 
 import json
