@@ -26,7 +26,7 @@ class Event(BaseModel):
     )
     subject: Subject
     data: dict[str, Any] = Field(
-        description="A booking or prebooking as `GET` answers it, an auto-sync as its list does; else the subject's row."
+        description="A booking or prebooking as `GET` answers it, an auto-sync as a list does; else its row."
     )
 
 

@@ -1,5 +1,7 @@
 """Personal links: whoever has one answers for its owner, and nobody else does."""
 
+import base64
+import hashlib
 import re
 from typing import Any
 from urllib.parse import urlencode
@@ -123,7 +125,7 @@ async def test_a_form_that_says_nothing_records_nothing(
     page = await post(public, path_of(links, sync), **form)
 
     assert page.status_code == 422
-    assert "Nothing is recorded yet" in page.text
+    assert "Nothing has changed" in page.text
     assert (await read(conn, sync))["answered"] == 0
 
 
@@ -171,6 +173,8 @@ async def test_a_page_needs_nothing_from_elsewhere_and_tells_nobody_where_it_is(
     policy = page.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
+    style = page.text.partition("<style>")[2].partition("</style>")[0]
+    assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() in policy
     assert page.headers["referrer-policy"] == "no-referrer"
     assert page.headers["cache-control"] == "no-store"
     assert page.headers["x-robots-tag"] == "noindex, nofollow"
