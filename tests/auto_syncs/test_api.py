@@ -12,6 +12,7 @@ from tests.api.calls import assert_problem
 from tests.conftest import client_of
 from tests.contracts.test_responses import assert_declared
 from tests.factories import HOUR, TOMORROW, Factory
+from tests.sql.support import one
 from tests.unit.test_tokens import SECRET, signed
 
 NOWHERE = "00000000-0000-0000-0000-000000000000"
@@ -265,4 +266,4 @@ async def test_durations_are_seconds(frontend: httpx2.AsyncClient, conn: asyncpg
 
     assert (sync["reminder_after"], sync["pause_after"]) == (300, 600)
     due = "SELECT run_at - scheduled_at, run_at - created_at FROM jobs WHERE job_type = 'auto_sync_reminder'"
-    assert tuple(await conn.fetchrow(due)) == (timedelta(0), timedelta(minutes=5))
+    assert await one(conn, due) == (timedelta(0), timedelta(minutes=5))

@@ -180,19 +180,25 @@ async def test_who_joins_while_it_is_started_is_asked(conn: asyncpg.Connection, 
     assert await conn.fetchval(asked) == 2
 
 
+def move(chance: random.Random, rival: asyncpg.Connection, sync: Any) -> Coroutine[Any, Any, Any]:
+    """Something that may happen to it."""
+    match chance.randrange(4):
+        case 0:
+            return remind(rival, PAUSE)
+        case 1:
+            return pause(rival, PAUSE)
+        case 2:
+            return step(rival, sync, chance.choice(("paused", "running", "running")))
+    return answer(rival, sync, chance.choice(MEMBERS), p_now=REMINDER)
+
+
 async def test_whatever_races_there_is_one_job_for_each_that_runs(conn: asyncpg.Connection, connect: Connect) -> None:
     rivals = await connections(connect, 6)
     crew_id = await make_crew(conn, *MEMBERS)
     chance = random.Random(4)  # noqa: S311 - to do the same again
     for _ in range(15):
         sync = await start(conn, crew_id, p_response_goal="number", p_goal_number=2)
-        moves = [
-            lambda rival, s=sync: answer(rival, s, chance.choice(MEMBERS), p_now=REMINDER),
-            lambda rival, s=sync: step(rival, s, chance.choice(("paused", "running", "running"))),
-            lambda rival: remind(rival, PAUSE),
-            lambda rival: pause(rival, PAUSE),
-        ]
-        _, lost = await outcomes([chance.choice(moves)(rival) for rival in rivals])  # type: ignore[operator]
+        _, lost = await outcomes([move(chance, rival, sync) for rival in rivals])
         # steps from an end, and answers after it
         assert {refusal.partition(" ")[0] for refusal in lost} <= {"SB007", "SB033"}
         assert await conn.fetchval(TWICE) == 0
