@@ -12,7 +12,7 @@ from app.auto_syncs import queries
 from app.auto_syncs.rendering import HEADERS, Given, Pages, State
 from app.auto_syncs.schemas import MAX_TIMES, Answer
 from app.database import TROUBLE, Db
-from app.errors import CODES, problem_of
+from app.errors import CODES, Problem, problem_of
 from app.links import Links
 from app.security import actor_of
 from app.waker import Wake
@@ -87,7 +87,7 @@ def _given(body: bytes) -> Given | None:
 
 def _state_of(error: Exception) -> State:
     """What the page says of a refusal. Raises what is nobody's refusal."""
-    code = problem_of(error).code if not hasattr(error, "code") else str(error.code)
+    code = error.code if isinstance(error, Problem) else problem_of(error).code
     if code in STATES:
         return STATES[code]
     if CODES[code].retryable:

@@ -8,7 +8,9 @@ from pydantic import BaseModel, Field
 class Violation(BaseModel):
     """A promise that does not hold."""
 
-    invariant: Literal["slot_counters", "slot_capacity", "booking_job", "waitlist_offer", "schedule_job"]
+    invariant: Literal[
+        "slot_counters", "slot_capacity", "booking_job", "waitlist_offer", "schedule_job", "auto_sync_job"
+    ]
     id: str = Field(description="The slot, booking, place in line or resource.")
     facts: dict[str, Any]
 

@@ -134,6 +134,7 @@ def _sample(sample: Sample) -> dict[str, Any]:
             "times": [proposed],
             "winning_time_id": NOBODY,
             "is_booked": True,
+            "booking_error": None,
             "reference": sample.reference,
         },
     }

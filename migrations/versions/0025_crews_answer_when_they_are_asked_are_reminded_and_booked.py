@@ -328,7 +328,7 @@ BEGIN
     GROUP BY n.auto_sync_id
     ORDER BY n.auto_sync_id
   LOOP
-    -- before counting: of two last answers the second sees the first
+    -- before the goal is looked at: of two last answers the second sees the first
     SELECT * INTO v_sync FROM auto_syncs a WHERE a.id = v_changed.auto_sync_id FOR NO KEY UPDATE;
     IF v_sync.status NOT IN ('running', 'paused') THEN
       RAISE EXCEPTION 'auto_sync_over' USING ERRCODE = 'SB033',
@@ -340,13 +340,7 @@ BEGIN
     END IF;
 
     UPDATE auto_syncs a
-    SET answered = (
-          SELECT count(*)
-          FROM auto_sync_participants p
-          WHERE p.auto_sync_id = a.id AND p.removed_at IS NULL AND p.answer IS NOT NULL
-        ),
-        responses = a.responses + v_changed.responses,
-        updated_at = v_changed.at
+    SET responses = a.responses + v_changed.responses, updated_at = v_changed.at
     WHERE a.id = v_sync.id
     RETURNING * INTO v_sync;
     -- one that is paused does nothing by itself: its organizer resumes it
@@ -402,8 +396,8 @@ $$""",
     Change(
         "functions/auto_syncs_guard_update",
         None,
-        r"""-- Promises: an auto-sync's status takes only these steps, whoever writes; when it took them stands in the row, and each
--- change grows its version. Called by trigger auto_syncs_guard_update. Raises: SB007 invalid_transition.
+        r"""-- Promises: an auto-sync's status takes only these steps, whoever writes; when it took them, and how many have answered,
+-- stand in the row, and each change grows its version. Called by trigger auto_syncs_guard_update. Raises: SB007 invalid_transition.
 CREATE OR REPLACE FUNCTION auto_syncs_guard_update()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -419,6 +413,11 @@ BEGIN
   END IF;
 
   NEW.version := OLD.version + 1;
+  NEW.answered := (
+    SELECT count(*)
+    FROM auto_sync_participants p
+    WHERE p.auto_sync_id = NEW.id AND p.removed_at IS NULL AND p.answer IS NOT NULL
+  );
   IF OLD.status <> NEW.status THEN
     -- who writes around the functions says no time
     NEW.updated_at := CASE WHEN NEW.updated_at = OLD.updated_at THEN now() ELSE NEW.updated_at END;
@@ -1577,6 +1576,7 @@ BEGIN
     FROM jobs j
     JOIN auto_syncs a ON a.id = j.dedupe_key::uuid
     WHERE j.job_type = p_job_type AND j.queue IS NULL AND j.status = 'pending' AND j.run_at <= p_now
+      AND a.status = 'running'
     ORDER BY j.run_at
     LIMIT p_limit
     FOR NO KEY UPDATE OF a SKIP LOCKED
@@ -2059,18 +2059,15 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_member crew_members;
+  -- everybody may go by themselves
+  v_goes_alone boolean := EXISTS (
+    SELECT FROM crew_members m
+    JOIN customers c ON c.id = m.customer_id
+    WHERE m.id = p_member_id AND m.crew_id = p_crew_id AND c.ref = p_actor ->> 'customer_ref'
+  );
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
-  -- everybody may go by themselves
-  PERFORM lock_crew(
-    p_actor - CASE
-      WHEN EXISTS (
-        SELECT FROM crew_members m
-        JOIN customers c ON c.id = m.customer_id
-        WHERE m.id = p_member_id AND m.crew_id = p_crew_id AND c.ref = p_actor ->> 'customer_ref'
-      ) THEN 'customer_ref' ELSE '' END,
-    p_crew_id
-  );
+  PERFORM lock_crew(CASE WHEN v_goes_alone THEN p_actor - 'customer_ref' ELSE p_actor END, p_crew_id);
   UPDATE crew_members m SET left_at = p_now WHERE m.id = p_member_id AND m.crew_id = p_crew_id AND m.left_at IS NULL;
   SELECT * INTO v_member FROM crew_members m WHERE m.id = p_member_id AND m.crew_id = p_crew_id;
   IF NOT FOUND THEN

@@ -30,7 +30,7 @@ BEGIN
     GROUP BY n.auto_sync_id
     ORDER BY n.auto_sync_id
   LOOP
-    -- before counting: of two last answers the second sees the first
+    -- before the goal is looked at: of two last answers the second sees the first
     SELECT * INTO v_sync FROM auto_syncs a WHERE a.id = v_changed.auto_sync_id FOR NO KEY UPDATE;
     IF v_sync.status NOT IN ('running', 'paused') THEN
       RAISE EXCEPTION 'auto_sync_over' USING ERRCODE = 'SB033',
@@ -42,13 +42,7 @@ BEGIN
     END IF;
 
     UPDATE auto_syncs a
-    SET answered = (
-          SELECT count(*)
-          FROM auto_sync_participants p
-          WHERE p.auto_sync_id = a.id AND p.removed_at IS NULL AND p.answer IS NOT NULL
-        ),
-        responses = a.responses + v_changed.responses,
-        updated_at = v_changed.at
+    SET responses = a.responses + v_changed.responses, updated_at = v_changed.at
     WHERE a.id = v_sync.id
     RETURNING * INTO v_sync;
     -- one that is paused does nothing by itself: its organizer resumes it

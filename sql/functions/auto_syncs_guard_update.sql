@@ -1,5 +1,5 @@
--- Promises: an auto-sync's status takes only these steps, whoever writes; when it took them stands in the row, and each
--- change grows its version. Called by trigger auto_syncs_guard_update. Raises: SB007 invalid_transition.
+-- Promises: an auto-sync's status takes only these steps, whoever writes; when it took them, and how many have answered,
+-- stand in the row, and each change grows its version. Called by trigger auto_syncs_guard_update. Raises: SB007 invalid_transition.
 CREATE OR REPLACE FUNCTION auto_syncs_guard_update()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -15,6 +15,11 @@ BEGIN
   END IF;
 
   NEW.version := OLD.version + 1;
+  NEW.answered := (
+    SELECT count(*)
+    FROM auto_sync_participants p
+    WHERE p.auto_sync_id = NEW.id AND p.removed_at IS NULL AND p.answer IS NOT NULL
+  );
   IF OLD.status <> NEW.status THEN
     -- who writes around the functions says no time
     NEW.updated_at := CASE WHEN NEW.updated_at = OLD.updated_at THEN now() ELSE NEW.updated_at END;

@@ -13,6 +13,7 @@ BEGIN
     FROM jobs j
     JOIN auto_syncs a ON a.id = j.dedupe_key::uuid
     WHERE j.job_type = p_job_type AND j.queue IS NULL AND j.status = 'pending' AND j.run_at <= p_now
+      AND a.status = 'running'
     ORDER BY j.run_at
     LIMIT p_limit
     FOR NO KEY UPDATE OF a SKIP LOCKED

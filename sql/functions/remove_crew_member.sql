@@ -11,18 +11,15 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_member crew_members;
+  -- everybody may go by themselves
+  v_goes_alone boolean := EXISTS (
+    SELECT FROM crew_members m
+    JOIN customers c ON c.id = m.customer_id
+    WHERE m.id = p_member_id AND m.crew_id = p_crew_id AND c.ref = p_actor ->> 'customer_ref'
+  );
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
-  -- everybody may go by themselves
-  PERFORM lock_crew(
-    p_actor - CASE
-      WHEN EXISTS (
-        SELECT FROM crew_members m
-        JOIN customers c ON c.id = m.customer_id
-        WHERE m.id = p_member_id AND m.crew_id = p_crew_id AND c.ref = p_actor ->> 'customer_ref'
-      ) THEN 'customer_ref' ELSE '' END,
-    p_crew_id
-  );
+  PERFORM lock_crew(CASE WHEN v_goes_alone THEN p_actor - 'customer_ref' ELSE p_actor END, p_crew_id);
   UPDATE crew_members m SET left_at = p_now WHERE m.id = p_member_id AND m.crew_id = p_crew_id AND m.left_at IS NULL;
   SELECT * INTO v_member FROM crew_members m WHERE m.id = p_member_id AND m.crew_id = p_crew_id;
   IF NOT FOUND THEN

@@ -422,6 +422,14 @@ async def test_a_lost_job_comes_back_with_the_backfill(conn: asyncpg.Connection)
     await assert_no_violation(conn)
 
 
+async def test_nobody_sets_by_hand_how_many_have_answered(conn: asyncpg.Connection) -> None:
+    await started(conn)
+
+    await conn.execute("UPDATE auto_syncs SET answered = 3")
+
+    assert await one(conn, "SELECT answered, status FROM auto_syncs") == (0, "running")
+
+
 async def test_times_that_change_move_the_job(conn: asyncpg.Connection) -> None:
     sync = await started(conn)
 
