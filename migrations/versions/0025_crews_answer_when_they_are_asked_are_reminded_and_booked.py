@@ -403,6 +403,9 @@ RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+  -- who writes around the functions says no time
+  v_at timestamptz := CASE WHEN NEW.updated_at = OLD.updated_at THEN now() ELSE NEW.updated_at END;
 BEGIN
   IF OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN (
     ('running', 'paused'), ('running', 'completed'), ('running', 'cancelled'), ('paused', 'running'),
@@ -419,12 +422,15 @@ BEGIN
     WHERE p.auto_sync_id = NEW.id AND p.removed_at IS NULL AND p.answer IS NOT NULL
   );
   IF OLD.status <> NEW.status THEN
-    -- who writes around the functions says no time
-    NEW.updated_at := CASE WHEN NEW.updated_at = OLD.updated_at THEN now() ELSE NEW.updated_at END;
-    NEW.paused_at := CASE NEW.status WHEN 'paused' THEN NEW.updated_at END;
+    NEW.paused_at := CASE NEW.status WHEN 'paused' THEN COALESCE(NEW.paused_at, v_at) END;
     NEW.pause_reason := CASE NEW.status WHEN 'paused' THEN COALESCE(NEW.pause_reason, 'by_hand') END;
-    NEW.resumed_at := CASE NEW.status WHEN 'running' THEN NEW.updated_at ELSE NEW.resumed_at END;
-    NEW.completed_at := CASE NEW.status WHEN 'completed' THEN NEW.updated_at END;
+    NEW.resumed_at := CASE NEW.status
+      WHEN 'running' THEN COALESCE(NEW.resumed_at, v_at)
+      WHEN 'paused' THEN NULL
+      ELSE NEW.resumed_at
+    END;
+    NEW.completed_at := CASE NEW.status WHEN 'completed' THEN COALESCE(NEW.completed_at, v_at) END;
+    NEW.updated_at := v_at;
   END IF;
   RETURN NEW;
 END
@@ -920,6 +926,7 @@ BEGIN
 
   UPDATE auto_syncs a
   SET status = 'completed',
+      completed_at = p_now,
       winning_time_id = v_winner_id,
       booking_id = v_booking_id,
       booking_error = CASE WHEN v_booking_id IS NULL THEN v_error END,
@@ -1800,7 +1807,7 @@ BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   v_due := lock_due_auto_syncs('auto_sync_pause_check', p_limit, p_now);
   UPDATE auto_syncs a
-  SET status = 'paused', pause_reason = 'goal_not_met', updated_at = p_now
+  SET status = 'paused', pause_reason = 'goal_not_met', paused_at = p_now, updated_at = p_now
   WHERE a.id = ANY (v_due);
   RETURN cardinality(v_due);
 END
@@ -2098,7 +2105,13 @@ BEGIN
   PERFORM set_config('holdfast.actor', (p_actor || jsonb_build_object('reason', p_reason))::text, true);
   v_sync := lock_auto_sync(p_actor, p_auto_sync_id);
   IF v_sync.status <> p_status THEN
-    UPDATE auto_syncs a SET status = p_status, updated_at = p_now WHERE a.id = p_auto_sync_id RETURNING * INTO v_sync;
+    UPDATE auto_syncs a
+    SET status = p_status,
+        paused_at = CASE p_status WHEN 'paused' THEN p_now END,
+        resumed_at = CASE p_status WHEN 'running' THEN p_now ELSE a.resumed_at END,
+        updated_at = p_now
+    WHERE a.id = p_auto_sync_id
+    RETURNING * INTO v_sync;
     IF v_sync.status = 'running' AND auto_sync_goal_is_met(v_sync) THEN
       PERFORM complete_auto_sync(v_sync, p_now);
     END IF;

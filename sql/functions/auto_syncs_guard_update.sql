@@ -5,6 +5,9 @@ RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+  -- who writes around the functions says no time
+  v_at timestamptz := CASE WHEN NEW.updated_at = OLD.updated_at THEN now() ELSE NEW.updated_at END;
 BEGIN
   IF OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN (
     ('running', 'paused'), ('running', 'completed'), ('running', 'cancelled'), ('paused', 'running'),
@@ -21,12 +24,15 @@ BEGIN
     WHERE p.auto_sync_id = NEW.id AND p.removed_at IS NULL AND p.answer IS NOT NULL
   );
   IF OLD.status <> NEW.status THEN
-    -- who writes around the functions says no time
-    NEW.updated_at := CASE WHEN NEW.updated_at = OLD.updated_at THEN now() ELSE NEW.updated_at END;
-    NEW.paused_at := CASE NEW.status WHEN 'paused' THEN NEW.updated_at END;
+    NEW.paused_at := CASE NEW.status WHEN 'paused' THEN COALESCE(NEW.paused_at, v_at) END;
     NEW.pause_reason := CASE NEW.status WHEN 'paused' THEN COALESCE(NEW.pause_reason, 'by_hand') END;
-    NEW.resumed_at := CASE NEW.status WHEN 'running' THEN NEW.updated_at ELSE NEW.resumed_at END;
-    NEW.completed_at := CASE NEW.status WHEN 'completed' THEN NEW.updated_at END;
+    NEW.resumed_at := CASE NEW.status
+      WHEN 'running' THEN COALESCE(NEW.resumed_at, v_at)
+      WHEN 'paused' THEN NULL
+      ELSE NEW.resumed_at
+    END;
+    NEW.completed_at := CASE NEW.status WHEN 'completed' THEN COALESCE(NEW.completed_at, v_at) END;
+    NEW.updated_at := v_at;
   END IF;
   RETURN NEW;
 END

@@ -35,6 +35,7 @@ BEGIN
 
   UPDATE auto_syncs a
   SET status = 'completed',
+      completed_at = p_now,
       winning_time_id = v_winner_id,
       booking_id = v_booking_id,
       booking_error = CASE WHEN v_booking_id IS NULL THEN v_error END,

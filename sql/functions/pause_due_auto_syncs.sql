@@ -11,7 +11,7 @@ BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   v_due := lock_due_auto_syncs('auto_sync_pause_check', p_limit, p_now);
   UPDATE auto_syncs a
-  SET status = 'paused', pause_reason = 'goal_not_met', updated_at = p_now
+  SET status = 'paused', pause_reason = 'goal_not_met', paused_at = p_now, updated_at = p_now
   WHERE a.id = ANY (v_due);
   RETURN cardinality(v_due);
 END

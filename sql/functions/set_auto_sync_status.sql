@@ -15,7 +15,13 @@ BEGIN
   PERFORM set_config('holdfast.actor', (p_actor || jsonb_build_object('reason', p_reason))::text, true);
   v_sync := lock_auto_sync(p_actor, p_auto_sync_id);
   IF v_sync.status <> p_status THEN
-    UPDATE auto_syncs a SET status = p_status, updated_at = p_now WHERE a.id = p_auto_sync_id RETURNING * INTO v_sync;
+    UPDATE auto_syncs a
+    SET status = p_status,
+        paused_at = CASE p_status WHEN 'paused' THEN p_now END,
+        resumed_at = CASE p_status WHEN 'running' THEN p_now ELSE a.resumed_at END,
+        updated_at = p_now
+    WHERE a.id = p_auto_sync_id
+    RETURNING * INTO v_sync;
     IF v_sync.status = 'running' AND auto_sync_goal_is_met(v_sync) THEN
       PERFORM complete_auto_sync(v_sync, p_now);
     END IF;
