@@ -50,7 +50,7 @@ class Model:
     since: datetime = START
     now: datetime = START
 
-    def move(self, what: str, ref: str) -> str | None:  # noqa: C901 - a case a step
+    def move(self, what: str, ref: str) -> str | None:
         """Take the step; the SQLSTATE with which it is refused."""
         match what:
             case "answer" if ref not in self.members:

@@ -6,15 +6,20 @@ import pytest
 AVAILABLE = "SELECT count(*) FROM pg_available_extensions WHERE name = 'plpgsql_check'"
 # A trigger function is checked once for each table it is called on: OLD and NEW are that table's rows.
 CHECKED = """
-    SELECT p.proname AS name, t.tgrelid::regclass::text AS on_table, p.oid, coalesce(t.tgrelid, 0) AS rel
+    SELECT p.proname AS name, t.tgrelid::regclass::text AS on_table, p.oid, coalesce(t.tgrelid, 0) AS rel,
+      t.tgoldtable AS before, t.tgnewtable AS after
     FROM pg_proc p
     JOIN pg_language l ON l.oid = p.prolang AND l.lanname = 'plpgsql'
-    LEFT JOIN (SELECT DISTINCT tgfoid, tgrelid FROM pg_trigger WHERE NOT tgisinternal) t ON t.tgfoid = p.oid
+    LEFT JOIN (
+      SELECT DISTINCT tgfoid, tgrelid, tgoldtable, tgnewtable FROM pg_trigger WHERE NOT tgisinternal
+    ) t ON t.tgfoid = p.oid
     WHERE p.pronamespace = 'holdfast'::regnamespace
 """
 FINDINGS = """
     SELECT lineno, level, message, detail, hint
-    FROM public.plpgsql_check_function_tb($1::oid, $2::oid, fatal_errors => false, extra_warnings => true)
+    FROM public.plpgsql_check_function_tb(
+      $1::oid, $2::oid, fatal_errors => false, extra_warnings => true, oldtable => $3, newtable => $4
+    )
 """
 
 
@@ -31,7 +36,7 @@ async def findings(conn: asyncpg.Connection) -> list[str]:
     """What the checker says of every PL/pgSQL function."""
     said = []
     for function in await conn.fetch(CHECKED):
-        rows = await conn.fetch(FINDINGS, function["oid"], function["rel"])
+        rows = await conn.fetch(FINDINGS, function["oid"], function["rel"], function["before"], function["after"])
         said += [f"{function['name']} {function['on_table'] or ''}: {dict(row)}" for row in rows]
     return said
 
