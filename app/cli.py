@@ -18,6 +18,7 @@ from rich.console import Console
 from app import demo as demonstration
 from app import doctor as diagnosis
 from app import embedded
+from app.audit.commands import audit
 from app.bookings.importing import import_bookings, read_rows
 from app.database import Database, open_database
 from app.errors import Problem
@@ -40,6 +41,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A headless booking backend."
 )
 imports = typer.Typer(no_args_is_help=True, help="Carry over what you have.")
+app.add_typer(audit, name="audit")
 app.add_typer(keys, name="keys")
 app.add_typer(imports, name="import")
 

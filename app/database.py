@@ -131,17 +131,21 @@ async def _no_reset(_connection: asyncpg.Connection) -> None:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """A Database on a fresh pool, closed on exit. Raises OSError or asyncpg.PostgresError when none can be reached."""
+async def open_database(settings: Settings, *, takes_long: bool = False) -> AsyncIterator[Database]:
+    """A Database on a fresh pool, closed on exit; `takes_long`: its statements, as a command waits for, know no limit.
+
+    Raises OSError or asyncpg.PostgresError when none can be reached.
+    """
     pooled = settings.db_pooler == "transaction"
+    endless = {"statement_timeout": "0"} if takes_long else {}
     async with asyncpg.create_pool(
         settings.dsn,
         min_size=1,
         max_size=settings.db_pool_size,
-        command_timeout=settings.deadlines.answer,
+        command_timeout=None if takes_long else settings.deadlines.answer,
         # A transaction pooler gives each statement another server connection: nothing prepared, nothing set, survives.
         statement_cache_size=0 if pooled else 1024,
-        server_settings={} if pooled else {**SESSION, **settings.deadlines.server_settings},
+        server_settings={} if pooled else {**SESSION, **settings.deadlines.server_settings, **endless},
         init=_set_up_connection,
         reset=_no_reset,
     ) as pool:

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
+from app.audit.queries import newest_audit_checkpoint
 from app.credentials.queries import credentials_by_key
 from app.database import Database, open_database
 from app.deadlines import Deadlines
@@ -87,6 +88,7 @@ async def _database_problems(database: Database, settings: Settings) -> list[str
         return [f"the database is at migration {revision}, this version wants {head_revision()}"]
     problems = await _encryption_problems(database, settings) + await _channel_problems(database, settings)
     problems += await _deadline_problems(database, settings)
+    await _say_how_checkpoints_stand(database, settings)
     heartbeat = await jobs_heartbeat(database)
     if heartbeat["oldest_due_age_ms"] > settings.jobs_overdue_seconds * 1000:
         minutes = heartbeat["oldest_due_age_ms"] // 60_000
@@ -104,6 +106,19 @@ async def _deadline_problems(database: Database, settings: Settings) -> list[str
         return [f"{name} is off for this role: docs/operations.md says how to set it" for name in sorted(endless)]
     in_force = Deadlines(timeouts["lock_timeout"], timeouts["statement_timeout"], settings.deadlines.request)
     return [f"for this role, {in_force.fault}"] if in_force.fault else []
+async def _say_how_checkpoints_stand(database: Database, settings: Settings) -> None:
+    newest = await newest_audit_checkpoint(database)
+    if newest["created_at"] is None:
+        console.print(
+            "  the audit trail has no checkpoint: `holdfast audit checkpoint` makes one, every day from a cron"
+        )
+    else:
+        made = f"{newest['created_at']:%Y-%m-%d %H:%M}"
+        console.print(
+            f"  the newest checkpoint of the audit trail is of {made}, {'' if newest['is_signed'] else 'not '}signed"
+        )
+    if settings.audit_signing_key is None:
+        console.print("  checkpoints are not signed: AUDIT_SIGNING_KEY is not set")
 
 
 async def _channel_problems(database: Database, settings: Settings) -> list[str]:

@@ -39,11 +39,11 @@ def installation() -> Iterator[Settings]:
         yield settings
 
 
-def with_database(work: Callable[[Database], Awaitable[Answer]]) -> Answer:
-    """Run `work` on the installation's database, from the shell."""
+def with_database(work: Callable[[Database], Awaitable[Answer]], *, takes_long: bool = False) -> Answer:
+    """Run `work` on the installation's database, from the shell; its statements may take long where it says so."""
 
     async def run(settings: Settings) -> Answer:
-        async with open_database(settings) as database:
+        async with open_database(settings, takes_long=takes_long) as database:
             return await work(database)
 
     with installation() as settings:

@@ -1,4 +1,4 @@
-"""`holdfast keys`: API keys, and the keys that encrypt credentials."""
+"""`holdfast keys`: API keys, and the keys that encrypt and sign."""
 
 import json
 import re
@@ -17,6 +17,7 @@ from app.encryption import new_encryption_key
 from app.installation import OPERATOR, notes, with_database
 from app.security import Scope
 from app.settings import Settings
+from app.signatures import new_signing_key
 from app.webhooks.rotation import rotate_secrets
 
 DURATION_HELP = "such as 90d, 24h or 30m"
@@ -29,7 +30,7 @@ MOMENTS = (
     ("revoked", "revoked_at"),
 )
 
-keys = typer.Typer(no_args_is_help=True, help="API keys, and the keys that encrypt credentials.")
+keys = typer.Typer(no_args_is_help=True, help="API keys, and the keys that encrypt and sign.")
 
 
 def duration(text: str, option: str) -> timedelta:
@@ -96,6 +97,12 @@ def keys_revoke(prefix: Annotated[str, typer.Argument(help="The key's beginning,
     if not revoked:
         notes.print(f"no live key begins with {prefix}")
         raise typer.Exit(1)
+
+
+@keys.command("new-signing")
+def keys_new_signing() -> None:
+    """Print a fresh key for AUDIT_SIGNING_KEY, alone, on standard output. Nothing keeps it."""
+    typer.echo(new_signing_key())
 
 
 @keys.command("new-encryption")

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.deadlines import Deadlines
 from app.encryption import EncryptionKeys
+from app.signatures import SigningKey
 
 MIN_SECRET_LENGTH = 16
 # RFC 7518, section 3.2: a key for HS256 is as long as what it makes.
@@ -81,6 +82,11 @@ def _plain_identifier(name: str) -> str:
 
 def _usable_keys(secret: SecretStr) -> SecretStr:
     EncryptionKeys(secret.get_secret_value())
+    return secret
+
+
+def _signing_key(secret: SecretStr) -> SecretStr:
+    SigningKey(secret.get_secret_value())
     return secret
 
 
@@ -156,6 +162,7 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = None
     stripe_webhook_secret: Annotated[SecretStr, AfterValidator(_at_least(MIN_SECRET_LENGTH))] | None = None
     encryption_keys: Annotated[SecretStr, AfterValidator(_usable_keys)] | None = None
+    audit_signing_key: Annotated[SecretStr, AfterValidator(_signing_key)] | None = None
     webhook_allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = ()
     smtp_url: Annotated[SecretStr, AfterValidator(_smtp_server)] | None = None
     mail_from: Annotated[str, AfterValidator(_sender)] | None = None
@@ -211,6 +218,11 @@ class Settings(BaseSettings):
     def keys_of_credentials(self) -> EncryptionKeys | None:
         """The keys that encrypt customers' credentials and webhooks' secrets; None where there are none."""
         return EncryptionKeys(self.encryption_keys.get_secret_value()) if self.encryption_keys else None
+
+    @property
+    def key_of_checkpoints(self) -> SigningKey | None:
+        """The key that signs checkpoints of the audit trail; None where there is none."""
+        return SigningKey(self.audit_signing_key.get_secret_value()) if self.audit_signing_key else None
 
     @property
     def dsn(self) -> str:

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from app.schemas import Booking
+
 
 class AuditEntry(BaseModel):
     """One change: what was before, what came after, who did it and from where."""
@@ -29,6 +31,9 @@ class AuditEntry(BaseModel):
 
 
 class History(BaseModel):
-    """The audit trail of one subject, oldest first."""
+    """The audit trail of one booking, oldest first; with `as_of`, up to then."""
 
+    booking: Booking | None = Field(
+        description="The booking as it was at `as_of`; null without it, and before it was made."
+    )
     items: list[AuditEntry]

@@ -58,6 +58,7 @@ SWEEPS = (
     Sweep(queries.sweep_prebookings),
     Sweep(queries.sweep_messages),
     Sweep(queries.backfill_jobs),
+    Sweep(queries.backfill_audit_chain),
     Sweep(queries.prune_job_runs),
     Sweep(queries.prune_idempotency_keys),
     Sweep(queries.prune_deliveries),

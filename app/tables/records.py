@@ -25,8 +25,35 @@ audit_log = sa.Table(
     sa.Column("created_at", WHEN, nullable=False),
     # of an event: which transaction it came with
     sa.Column("xid", XID8),
-    sa.Index("audit_log_subject_idx", "subject_type", "subject_id", "id"),
+    # where it stands in the chain of its subject; absent in rows from before there were chains
+    sa.Column("position", sa.Integer),
+    sa.Column("prev_hash", BYTEA),
+    sa.Column("hash", BYTEA),
+    sa.Index("audit_log_position_key", "subject_type", "subject_id", "position", unique=True),
+    sa.Index("audit_log_unchained_idx", "id", postgresql_where=sa.text("position IS NULL")),
     sa.Index("audit_log_xid_id_idx", "xid", "id", postgresql_where=sa.text("xid IS NOT NULL")),
+)
+
+audit_checkpoints = sa.Table(
+    "audit_checkpoints",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("up_to", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("statement", sa.Text, nullable=False),
+    sa.Column("signature", BYTEA),
+    sa.Column("created_at", WHEN, nullable=False),
+)
+
+# of each subject that changed since the checkpoint before, its last row
+audit_heads = sa.Table(
+    "audit_heads",
+    metadata,
+    sa.Column("checkpoint", sa.Integer, sa.ForeignKey("audit_checkpoints.number"), primary_key=True),
+    sa.Column("subject_type", sa.Text, primary_key=True),
+    sa.Column("subject_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("hash", BYTEA, nullable=False),
 )
 
 idempotency_keys = sa.Table(

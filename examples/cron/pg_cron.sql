@@ -52,6 +52,8 @@ SELECT cron.schedule('holdfast-record-job-run', '* * * * *',
 -- then what nobody waits for
 SELECT cron.schedule('holdfast-backfill-jobs', '*/5 * * * *',
   $$SELECT holdfast.backfill_jobs(p_limit => 500, p_every => '1 hour')$$);
+SELECT cron.schedule('holdfast-backfill-audit-chain', '*/5 * * * *',
+  $$SELECT holdfast.backfill_audit_chain(p_limit => 2000)$$);
 SELECT cron.schedule('holdfast-prune-jobs', '*/5 * * * *', $$SELECT holdfast.prune_jobs(p_limit => 2000)$$);
 SELECT cron.schedule('holdfast-prune-deliveries', '*/5 * * * *',
   $$SELECT holdfast.prune_deliveries(p_limit => 2000)$$);

@@ -1,6 +1,6 @@
 """/v1/bookings/{id}/history: who changed what, from where, and why."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 import httpx2
@@ -118,3 +118,31 @@ async def test_the_audit_trail_holds_no_personal_data(
     assert not [value for value in (*personal.values(), "7654321") if value in trail]
     hidden = await conn.fetch("SELECT hidden_changes FROM audit_log WHERE subject_type = 'customer' ORDER BY id")
     assert [row["hidden_changes"] for row in hidden] == [["name", "email", "phone"], ["phone"]]
+
+
+async def test_as_of_a_moment_it_says_what_was_known_then_and_how_the_booking_was(
+    frontend: httpx2.AsyncClient, make: Factory
+) -> None:
+    booking_id = str(await make.booking())
+    (created,) = await history(frontend, booking_id)
+    before = (await frontend.get(f"/v1/bookings/{booking_id}")).json()
+    await frontend.post(f"/v1/bookings/{booking_id}/cancel", json={}, headers={"If-Match": '"1"'})
+
+    async def as_of(moment: datetime) -> dict[str, object]:
+        answer = await frontend.get(f"/v1/bookings/{booking_id}/history", params={"as_of": moment.isoformat()})
+        assert answer.status_code == 200
+        body: dict[str, object] = answer.json()
+        return body
+
+    made_at = datetime.fromisoformat(str(created["created_at"]))
+    assert await as_of(made_at) == {"booking": before, "items": [created]}
+    assert await as_of(made_at - timedelta(microseconds=1)) == {"booking": None, "items": []}
+    now = await as_of(made_at + timedelta(days=1))
+    assert now["booking"] == (await frontend.get(f"/v1/bookings/{booking_id}")).json()
+    assert len(await history(frontend, booking_id)) == 2
+
+
+async def test_as_of_needs_a_zone(frontend: httpx2.AsyncClient, make: Factory) -> None:
+    path = f"/v1/bookings/{await make.booking()}/history"
+
+    assert (await frontend.get(path, params={"as_of": "2026-11-21T12:00:00"})).status_code == 422

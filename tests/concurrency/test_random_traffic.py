@@ -8,6 +8,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from tests.audit.support import faults
 from tests.concurrency.rivals import connections
 from tests.concurrency.world import MOVES, Step, World
 from tests.conftest import Connect
@@ -46,6 +47,7 @@ async def traffic(connect: Connect, seed: int, is_over: Callable[[int], bool]) -
         for number in range(RIVALS):
             rivals.create_task(Rival(world, number, seed * 1000 + number).run(is_over))
     await world.settle()
+    assert await faults(world.observer) == []
     return world
 
 

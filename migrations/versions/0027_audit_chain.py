@@ -1,0 +1,60 @@
+"""The audit trail is a chain for each subject, and checkpoints say where all of them were.
+
+Revision ID: 0027
+Revises: 0023
+"""
+
+from alembic import op
+
+revision = "0027"
+down_revision = "0023"
+branch_labels = None
+depends_on = None
+
+TABLES = {
+    "audit_checkpoints": """
+        CREATE TABLE audit_checkpoints (
+          number integer CONSTRAINT audit_checkpoints_pkey PRIMARY KEY,
+          up_to bigint NOT NULL,
+          digest text NOT NULL,
+          statement text NOT NULL,
+          signature bytea,
+          created_at timestamptz NOT NULL DEFAULT now(),
+          CONSTRAINT audit_checkpoints_number_check CHECK (number > 0)
+        )
+    """,
+    "audit_heads": """
+        CREATE TABLE audit_heads (
+          checkpoint integer NOT NULL CONSTRAINT audit_heads_checkpoint_fkey REFERENCES audit_checkpoints,
+          subject_type text NOT NULL,
+          subject_id text NOT NULL,
+          position integer NOT NULL,
+          hash bytea NOT NULL,
+          CONSTRAINT audit_heads_pkey PRIMARY KEY (checkpoint, subject_type, subject_id)
+        )
+    """,
+}
+
+
+def upgrade() -> None:
+    # absent in rows that are older than chains, until backfill_audit_chain has come by
+    op.execute(
+        """ALTER TABLE audit_log
+        ADD COLUMN position integer,
+        ADD COLUMN prev_hash bytea,
+        ADD COLUMN hash bytea"""
+    )
+    op.execute("CREATE UNIQUE INDEX audit_log_position_key ON audit_log (subject_type, subject_id, position)")
+    op.execute("CREATE INDEX audit_log_unchained_idx ON audit_log (id) WHERE position IS NULL")
+    # the index above answers what it did
+    op.execute("-- squawk-ignore require-concurrent-index-deletion\nDROP INDEX audit_log_subject_idx")
+    for table in TABLES.values():
+        op.execute(table)
+
+
+def downgrade() -> None:
+    for name in reversed(TABLES):
+        op.execute(f"DROP TABLE {name}")
+    op.execute("CREATE INDEX audit_log_subject_idx ON audit_log (subject_type, subject_id, id)")
+    for column in ("hash", "prev_hash", "position"):
+        op.execute(f"-- squawk-ignore ban-drop-column\nALTER TABLE audit_log DROP COLUMN {column}")

@@ -1,0 +1,716 @@
+"""the audit trail is a chain for each subject.
+
+Revision ID: 0028
+Revises: 0027
+"""
+
+from migrations import frozen
+from migrations.frozen import Change
+
+revision = "0028"
+down_revision = "0027"
+branch_labels = None
+depends_on = None
+
+CHANGES = [
+    Change(
+        "functions/audit_chain_faults",
+        None,
+        r"""-- Promises: every audit row that is not where and what its chain says: `changed`; `reordered`, chained to a row that stands
+-- elsewhere; `missing`, with gaps before it; `inserted`, in a place that is taken; `replaced`, not what the next one was
+-- chained to; `unchained`. Called by verify_audit_log. A pass over the table in the order of its index, some bytes a row.
+CREATE OR REPLACE FUNCTION audit_chain_faults()
+RETURNS TABLE (subject_type text, subject_id text, audit_id bigint, fault text)
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN QUERY
+    SELECT l.subject_type, l.subject_id, f.audit_id, f.fault
+    FROM (
+      SELECT e.*, lag(e.id) OVER w AS prev_id, lag(e.position) OVER w AS prev_position, lag(e.hash) OVER w AS last_hash
+      FROM (
+        SELECT a.subject_type, a.subject_id, a.id, a.position, a.prev_hash, a.hash,
+          a.hash = audit_hash(a) AS is_true
+        FROM audit_log a
+        -- or whole rows would go through the sort
+        OFFSET 0
+      ) e
+      WINDOW w AS (PARTITION BY e.subject_type, e.subject_id ORDER BY e.position, e.id)
+    ) l
+    CROSS JOIN LATERAL (
+      VALUES
+        (l.id, CASE
+          WHEN l.position IS NULL OR l.hash IS NULL THEN 'unchained'
+          WHEN l.is_true THEN NULL
+          WHEN EXISTS (
+            SELECT FROM audit_log o
+            WHERE o.subject_type = l.subject_type AND o.subject_id = l.subject_id AND o.hash = l.prev_hash
+              AND o.position <> l.position - 1
+          ) OR l.position > 1 AND l.prev_hash IS NULL THEN 'reordered'
+          ELSE 'changed'
+        END),
+        (l.id, CASE
+          WHEN l.position < 1 OR l.position = l.prev_position THEN 'inserted'
+          WHEN l.position > COALESCE(l.prev_position, 0) + 1 THEN 'missing'
+        END),
+        (COALESCE(l.prev_id, l.id), CASE
+          WHEN l.position = COALESCE(l.prev_position, 0) + 1 AND l.prev_hash IS DISTINCT FROM l.last_hash THEN 'replaced'
+        END)
+    ) AS f (audit_id, fault)
+    WHERE f.fault IS NOT NULL;
+END
+$$""",
+    ),
+    Change(
+        "functions/audit_checkpoint_faults",
+        None,
+        r"""-- Promises: every difference between the checkpoints and the trail: a head that is `missing` or `replaced`, a row `inserted`
+-- below the newest checkpoint, a checkpoint that is `changed` against its heads or `missing`. Called by verify_audit_log.
+CREATE OR REPLACE FUNCTION audit_checkpoint_faults()
+RETURNS TABLE (subject_type text, subject_id text, audit_id bigint, fault text)
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN QUERY
+    SELECT h.subject_type, h.subject_id, a.id, CASE WHEN a.id IS NULL THEN 'missing' ELSE 'replaced' END
+    FROM audit_heads h
+    LEFT JOIN audit_log a USING (subject_type, subject_id, position)
+    WHERE a.hash IS DISTINCT FROM h.hash
+    UNION ALL
+    SELECT a.subject_type, a.subject_id, a.id, 'inserted'
+    FROM audit_log a
+    LEFT JOIN (
+      SELECT x.subject_type, x.subject_id, max(x.position) AS position FROM audit_heads x GROUP BY 1, 2
+    ) h USING (subject_type, subject_id)
+    WHERE a.id <= (SELECT max(c.up_to) FROM audit_checkpoints c) AND a.position > COALESCE(h.position, 0)
+    UNION ALL
+    SELECT 'checkpoint', c.number::text, NULL, 'changed'
+    FROM (SELECT x.*, x.statement::jsonb AS states, lag(x.digest) OVER (ORDER BY x.number) AS previous FROM audit_checkpoints x) c
+    WHERE (c.states ->> 'number', c.states ->> 'up_to', c.states ->> 'digest')
+        IS DISTINCT FROM (c.number::text, c.up_to::text, c.digest)
+      OR c.states ->> 'previous' IS DISTINCT FROM c.previous
+      OR c.digest <> audit_digest(c.previous, ARRAY(SELECT h FROM audit_heads h WHERE h.checkpoint = c.number))
+    UNION ALL
+    SELECT 'checkpoint', n::text, NULL, 'missing'
+    FROM generate_series(1, (SELECT max(c.number) FROM audit_checkpoints c)) n
+    WHERE NOT EXISTS (SELECT FROM audit_checkpoints c WHERE c.number = n);
+END
+$$""",
+    ),
+    Change(
+        "functions/audit_digest",
+        None,
+        r"""-- Promises: one SHA-256 over the heads of a checkpoint, whatever order they come in, and over the digest of the checkpoint
+-- before. Called by draft_audit_checkpoint, put_audit_checkpoint and audit_checkpoint_faults.
+CREATE OR REPLACE FUNCTION audit_digest(p_previous text, p_heads audit_heads[])
+RETURNS text
+LANGUAGE plpgsql
+STABLE PARALLEL SAFE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN encode(sha256(convert_to(COALESCE(p_previous, ''), 'UTF8') || COALESCE(string_agg(e.digest, '' ORDER BY e.digest), '')), 'hex')
+  FROM (
+    SELECT sha256(convert_to(
+      jsonb_build_array(h.subject_type, h.subject_id, h.position, encode(h.hash, 'hex'))::text, 'UTF8'
+    )) AS digest
+    FROM unnest(p_heads) h
+  ) e;
+END
+$$""",
+    ),
+    Change(
+        "functions/audit_hash",
+        None,
+        r"""-- Promises: the SHA-256 of an audit row in its place in the chain of its subject, the same in every session and on every
+-- version of Postgres: times are microseconds, addresses text, states jsonb, and null is not ''. Called by audit_log_chain,
+-- audit_log_guard_update, backfill_audit_chain and audit_chain_faults.
+-- Not in it: `xid`, which whoever restores a dump elsewhere has to empty.
+CREATE OR REPLACE FUNCTION audit_hash(p_entry audit_log)
+RETURNS bytea
+LANGUAGE sql
+STABLE PARALLEL SAFE
+RETURN sha256(convert_to(jsonb_build_array(
+  p_entry.position, encode(p_entry.prev_hash, 'hex'), p_entry.id, p_entry.subject_type, p_entry.subject_id,
+  p_entry.event, p_entry.action_type, p_entry.old_values, p_entry.new_values, p_entry.hidden_changes,
+  p_entry.performed_by, p_entry.performed_by_id, text(p_entry.ip_address), p_entry.user_agent, p_entry.reason,
+  p_entry.request_id, (extract(epoch FROM p_entry.created_at) * 1000000)::bigint
+)::text, 'UTF8'))""",
+    ),
+    Change(
+        "functions/audit_log_chain",
+        None,
+        r"""-- Promises: a new audit row, whoever writes it, stands after the last one of its subject and carries its hash. Called by trigger
+-- audit_log_chain. Who writes a subject holds its row, so there is one writer; the unique index refuses any other
+-- (write_audit_log comes again). While older rows of the subject are not chained, nor is this one: backfill_audit_chain does.
+CREATE OR REPLACE FUNCTION audit_log_chain()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_last record;
+BEGIN
+  NEW.position := NULL;
+  NEW.prev_hash := NULL;
+  NEW.hash := NULL;
+  -- what is not chained comes first
+  SELECT a.position, a.hash INTO v_last
+  FROM audit_log a
+  WHERE a.subject_type = NEW.subject_type AND a.subject_id = NEW.subject_id
+  ORDER BY a.position DESC
+  LIMIT 1;
+  IF NOT FOUND OR v_last.position IS NOT NULL THEN
+    NEW.position := COALESCE(v_last.position, 0) + 1;
+    NEW.prev_hash := v_last.hash;
+    NEW.hash := audit_hash(NEW);
+  END IF;
+  RETURN NEW;
+END
+$$""",
+    ),
+    Change(
+        "functions/audit_log_guard_update",
+        None,
+        r"""-- Promises: of an audit row nothing changes but this: one that was not chained gets its true place in the chain.
+-- Called by trigger audit_log_guard_update.
+-- Raises: SB012 change_refused.
+CREATE OR REPLACE FUNCTION audit_log_guard_update()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_chained audit_log := OLD;
+BEGIN
+  v_chained.position := NEW.position;
+  v_chained.prev_hash := NEW.prev_hash;
+  v_chained.hash := audit_hash(NEW);
+  IF OLD.position IS NULL AND NEW.position IS NOT NULL AND v_chained IS NOT DISTINCT FROM NEW THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION 'change_refused' USING ERRCODE = 'SB012',
+    DETAIL = json_build_object('table', 'audit_log', 'operation', 'update');
+END
+$$""",
+    ),
+    Change(
+        "functions/audit_mark",
+        None,
+        r"""-- Promises: the last id that was drawn for an audit row, and a transaction before which every one that drew it, or an earlier
+-- one, began to write: when all before that transaction are over, nothing is added up to that id any more. Called by the making
+-- of checkpoints.
+CREATE OR REPLACE FUNCTION audit_mark(OUT up_to bigint, OUT before xid8)
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  up_to := pg_sequence_last_value(pg_get_serial_sequence('audit_log', 'id')::regclass);
+  before := pg_current_xact_id();
+END
+$$""",
+    ),
+    Change(
+        "functions/audit_subject_faults",
+        None,
+        r"""-- Promises: every subject that is not as its last audit row says: `differs`, for later rows are cut off or somebody changed it
+-- around its trigger; `missing`, for it has none. Not in it: jobs and deliveries, of which only what people do is on record;
+-- columns that are not on record. Called by verify_audit_log.
+CREATE OR REPLACE FUNCTION audit_subject_faults()
+RETURNS TABLE (subject_type text, subject_id text, audit_id bigint, fault text)
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN QUERY
+    WITH last AS MATERIALIZED (
+      SELECT a.subject_type, a.subject_id, a.id, a.new_values AS state, n.on_date
+      FROM (
+        SELECT max(m.id) AS id, d.on_date
+        FROM audit_log m
+        -- the dates of a resource are one subject
+        CROSS JOIN LATERAL (
+          SELECT CASE WHEN m.subject_type = 'schedule_exception' THEN COALESCE(m.new_values, m.old_values) ->> 'date' END
+        ) AS d (on_date)
+        GROUP BY m.subject_type, m.subject_id, d.on_date
+      ) n
+      JOIN audit_log a ON a.id = n.id
+    ), faults AS (
+      SELECT 'booking' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
+      FROM bookings s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'booking') l ON l.subject_id = s.id::text
+      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'customer' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
+      FROM customers s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'customer') l ON l.subject_id = s.id::text
+      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'resource' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
+      FROM resources s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'resource') l ON l.subject_id = s.id::text
+      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'schedule' AS subject_type, COALESCE(s.resource_id::text, l.subject_id) AS subject_id, l.id
+      FROM schedules s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'schedule') l ON l.subject_id = s.resource_id::text
+      WHERE (s.resource_id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'waitlist_entry' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
+      FROM waitlist_entries s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'waitlist_entry') l ON l.subject_id = s.id::text
+      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'prebooking' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
+      FROM prebookings s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'prebooking') l ON l.subject_id = s.id::text
+      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'provider' AS subject_type, COALESCE(s.name, l.subject_id) AS subject_id, l.id
+      FROM providers s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'provider') l ON l.subject_id = s.name
+      WHERE (s.name IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'credentials' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
+      FROM provider_credentials s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'credentials') l ON l.subject_id = s.id::text
+      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'api_key' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
+      FROM api_keys s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'api_key') l ON l.subject_id = s.id::text
+      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'job_queue' AS subject_type, COALESCE(s.name, l.subject_id) AS subject_id, l.id
+      FROM job_queues s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'job_queue') l ON l.subject_id = s.name
+      WHERE (s.name IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'message_channel' AS subject_type, COALESCE(s.name, l.subject_id) AS subject_id, l.id
+      FROM message_channels s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'message_channel') l ON l.subject_id = s.name
+      WHERE (s.name IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'webhook_secret' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
+      FROM webhook_secrets s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'webhook_secret') l ON l.subject_id = s.id::text
+      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'schedule_exception', COALESCE(s.resource_id::text, l.subject_id), l.id
+      FROM schedule_exceptions s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'schedule_exception') l
+        ON l.subject_id = s.resource_id::text AND l.on_date = s.date::text
+      WHERE (s.date IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'webhook_endpoint', COALESCE(s.id::text, l.subject_id), l.id
+      FROM webhook_endpoints s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'webhook_endpoint') l
+        ON l.subject_id = s.id::text
+      WHERE (s.id IS NULL) <> (l.state IS NULL)
+        OR jsonb_populate_record(s, l.state - '{failing_since,tested_at,updated_at}'::text[]) IS DISTINCT FROM s
+      UNION ALL
+      SELECT 'slot', COALESCE(s.id::text, l.subject_id), l.id
+      FROM slots s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'slot') l ON l.subject_id = s.id::text
+      -- one that its schedule makes is on record from the day on which somebody changes or fills it
+      WHERE COALESCE(s.source, l.state ->> 'source') IS DISTINCT FROM 'schedule' AND (s.id IS NULL) <> (l.state IS NULL)
+        OR s.id IS NOT NULL AND l.id IS NOT NULL
+          AND jsonb_populate_record(s, l.state - '{booked_bookings,booked_units,updated_at}'::text[]) IS DISTINCT FROM s
+    )
+    SELECT f.subject_type, f.subject_id, f.id, CASE WHEN f.id IS NULL THEN 'missing' ELSE 'differs' END
+    FROM faults f;
+END
+$$""",
+    ),
+    Change(
+        "functions/backfill_audit_chain",
+        None,
+        r"""-- Promises: of up to p_limit audit rows that are not chained, the oldest, each stands in the chain of its subject; answers how
+-- many. Called by housekeeping until none is left: rows from before chains, and those written meanwhile to their subjects.
+-- Locks: the rows, by id, so that whoever comes second finds none of them left.
+CREATE OR REPLACE FUNCTION backfill_audit_chain(p_limit integer)
+RETURNS integer
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_entry audit_log;
+  v_last record;
+  v_done integer := 0;
+BEGIN
+  FOR v_entry IN
+    SELECT * FROM audit_log a WHERE a.position IS NULL ORDER BY a.id LIMIT p_limit FOR NO KEY UPDATE
+  LOOP
+    SELECT a.position, a.hash INTO v_last
+    FROM audit_log a
+    WHERE a.subject_type = v_entry.subject_type AND a.subject_id = v_entry.subject_id AND a.position IS NOT NULL
+    ORDER BY a.position DESC
+    LIMIT 1;
+    v_entry.position := COALESCE(v_last.position, 0) + 1;
+    v_entry.prev_hash := v_last.hash;
+    UPDATE audit_log a
+    SET position = v_entry.position, prev_hash = v_entry.prev_hash, hash = audit_hash(v_entry)
+    WHERE a.id = v_entry.id;
+    v_done := v_done + 1;
+  END LOOP;
+  RETURN v_done;
+END
+$$""",
+    ),
+    Change(
+        "functions/booking_history",
+        r"""-- Promises: the audit trail of one booking, oldest first. Called by GET /v1/bookings/{id}/history.
+-- Raises: SB005 booking_not_found.
+CREATE OR REPLACE FUNCTION booking_history(p_booking_id uuid)
+RETURNS json
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  PERFORM get_booking(p_booking_id);
+  RETURN json_build_object('items', (
+    SELECT json_agg(to_json(e) ORDER BY e.id)
+    FROM (
+      SELECT a.id, a.subject_type, a.subject_id, a.event, a.action_type, a.old_values, a.new_values, a.hidden_changes,
+        a.performed_by, a.performed_by_id, a.ip_address, a.user_agent, a.reason, a.request_id, a.created_at
+      FROM audit_log a
+      WHERE a.subject_type = 'booking' AND a.subject_id = p_booking_id::text
+    ) AS e
+  ));
+END
+$$""",
+        r"""-- Promises: the audit trail of one booking, oldest first; with p_as_of, up to that moment, and the booking as it was then, or
+-- null where there was none yet. Called by GET /v1/bookings/{id}/history.
+-- Raises: SB005 booking_not_found.
+CREATE OR REPLACE FUNCTION booking_history(p_booking_id uuid, p_as_of timestamptz DEFAULT NULL)
+RETURNS json
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_booking bookings;
+BEGIN
+  PERFORM get_booking(p_booking_id);
+  IF p_as_of IS NOT NULL THEN
+    SELECT (jsonb_populate_record(NULL::bookings, a.new_values)).* INTO v_booking
+    FROM audit_log a
+    WHERE a.subject_type = 'booking' AND a.subject_id = p_booking_id::text AND a.created_at <= p_as_of
+    ORDER BY a.id DESC
+    LIMIT 1;
+  END IF;
+  RETURN json_build_object(
+    'booking', CASE
+      WHEN v_booking.id IS NOT NULL
+        THEN booking_json(v_booking, (SELECT c.ref FROM customers c WHERE c.id = v_booking.customer_id))
+    END,
+    'items', COALESCE((
+      SELECT json_agg(to_json(e) ORDER BY e.id)
+      FROM (
+        SELECT a.id, a.subject_type, a.subject_id, a.event, a.action_type, a.old_values, a.new_values, a.hidden_changes,
+          a.performed_by, a.performed_by_id, a.ip_address, a.user_agent, a.reason, a.request_id, a.created_at
+        FROM audit_log a
+        WHERE a.subject_type = 'booking' AND a.subject_id = p_booking_id::text
+          AND (p_as_of IS NULL OR a.created_at <= p_as_of)
+      ) AS e
+    ), '[]')
+  );
+END
+$$""",
+    ),
+    Change(
+        "functions/draft_audit_checkpoint",
+        None,
+        r"""-- Promises: what the next checkpoint states, for whoever signs it: that up to an id the trail is so and so. Null while rows may
+-- still be added up to there, for which it takes what audit_mark said, and while some are not chained. Called by the making of
+-- checkpoints.
+CREATE OR REPLACE FUNCTION draft_audit_checkpoint(p_up_to bigint, p_before xid8, p_now timestamptz DEFAULT now())
+RETURNS text
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  IF pg_snapshot_xmin(pg_current_snapshot()) < p_before
+    OR EXISTS (SELECT FROM audit_log a WHERE a.position IS NULL AND a.id <= p_up_to)
+  THEN
+    RETURN NULL;
+  END IF;
+  RETURN (
+    SELECT jsonb_build_object(
+      'number', COALESCE(max(c.number), 0) + 1,
+      'up_to', p_up_to,
+      'previous', max(c.digest) FILTER (WHERE c.is_newest),
+      'digest', audit_digest(max(c.digest) FILTER (WHERE c.is_newest), ARRAY(SELECT h FROM new_audit_heads(p_up_to) h)),
+      'made_at', to_char(p_now AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+    )::text
+    FROM (SELECT x.*, x.number = max(x.number) OVER () AS is_newest FROM audit_checkpoints x) c
+  );
+END
+$$""",
+    ),
+    Change(
+        "functions/new_audit_heads",
+        None,
+        r"""-- Promises: the last audit row of each subject that has one after the newest checkpoint and up to an id: the heads of the next
+-- checkpoint. Called by draft_audit_checkpoint and put_audit_checkpoint.
+CREATE OR REPLACE FUNCTION new_audit_heads(p_up_to bigint)
+RETURNS SETOF audit_heads
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN QUERY
+    SELECT DISTINCT ON (a.subject_type, a.subject_id) c.number + 1, a.subject_type, a.subject_id, a.position, a.hash
+    FROM (SELECT COALESCE(max(x.number), 0) AS number, COALESCE(max(x.up_to), 0) AS up_to FROM audit_checkpoints x) c
+    JOIN audit_log a ON a.id > c.up_to AND a.id <= p_up_to
+    ORDER BY a.subject_type, a.subject_id, a.position DESC;
+END
+$$""",
+    ),
+    Change(
+        "functions/newest_audit_checkpoint",
+        None,
+        r"""-- Promises: when the newest checkpoint was made and whether it is signed; nulls where there is none. Called by `holdfast doctor`.
+CREATE OR REPLACE FUNCTION newest_audit_checkpoint(OUT created_at timestamptz, OUT is_signed boolean)
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  SELECT c.created_at, c.signature IS NOT NULL INTO created_at, is_signed
+  FROM audit_checkpoints c
+  ORDER BY c.number DESC
+  LIMIT 1;
+END
+$$""",
+    ),
+    Change(
+        "functions/put_audit_checkpoint",
+        None,
+        r"""-- Promises: the checkpoint is on record with its heads and its signature, if what it states is still so and no other came first;
+-- answers whether it is. Called by the making of checkpoints, with what draft_audit_checkpoint answered.
+-- Locks: the table of checkpoints against other makers.
+CREATE OR REPLACE FUNCTION put_audit_checkpoint(p_statement text, p_signature bytea)
+RETURNS boolean
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_states jsonb := p_statement::jsonb;
+  v_up_to bigint := (v_states ->> 'up_to')::bigint;
+  v_heads audit_heads[];
+BEGIN
+  LOCK TABLE audit_checkpoints IN SHARE ROW EXCLUSIVE MODE;
+  v_heads := ARRAY(SELECT h FROM new_audit_heads(v_up_to) h);
+  IF (v_states ->> 'number')::integer <> (SELECT COALESCE(max(c.number), 0) + 1 FROM audit_checkpoints c)
+    OR v_states ->> 'digest' <> audit_digest(v_states ->> 'previous', v_heads)
+  THEN
+    RETURN false;
+  END IF;
+
+  INSERT INTO audit_checkpoints (number, up_to, digest, statement, signature)
+  VALUES ((v_states ->> 'number')::integer, v_up_to, v_states ->> 'digest', p_statement, p_signature);
+  INSERT INTO audit_heads (checkpoint, subject_type, subject_id, position, hash)
+  SELECT h.checkpoint, h.subject_type, h.subject_id, h.position, h.hash
+  FROM unnest(v_heads) h;
+  RETURN true;
+END
+$$""",
+    ),
+    Change(
+        "functions/verify_audit_log",
+        None,
+        r"""-- Promises: whether the audit trail is as it was written, as of one snapshot: how many rows and checkpoints there are, how many
+-- faults, the first p_limit of them, and what the checkpoints state and who signed it, which only a key can verify.
+-- Called by `holdfast audit verify`. Reads everything, writes nothing, and holds some bytes a row at most.
+CREATE OR REPLACE FUNCTION verify_audit_log(p_limit integer DEFAULT 1000)
+RETURNS json
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN (
+    WITH faults AS MATERIALIZED (
+      SELECT DISTINCT f.*
+      FROM (
+        SELECT * FROM audit_chain_faults()
+        UNION ALL
+        SELECT * FROM audit_subject_faults()
+        UNION ALL
+        SELECT * FROM audit_checkpoint_faults()
+      ) f
+    )
+    SELECT json_build_object(
+      'entries', (SELECT count(*) FROM audit_log),
+      'fault_count', (SELECT count(*) FROM faults),
+      'faults', COALESCE((
+        SELECT json_agg(to_json(f))
+        FROM (SELECT * FROM faults x ORDER BY x.subject_type, x.subject_id, x.audit_id, x.fault LIMIT p_limit) f
+      ), '[]'),
+      'checkpoints', COALESCE((
+        SELECT json_agg(json_build_object(
+          'number', c.number, 'statement', c.statement, 'signature', encode(c.signature, 'base64')
+        ) ORDER BY c.number)
+        FROM audit_checkpoints c
+      ), '[]')
+    )
+  );
+END
+$$""",
+    ),
+    Change(
+        "functions/write_audit_log",
+        r"""-- Promises: one audit row per changed row, with the state before and after and who did it, in the same transaction.
+-- Called by the *_write_audit triggers with the subject's name and the columns that must not be copied here; with
+-- `subject.action` where the row itself does not say what happened. An event also gets its transaction's number.
+-- A write that did not come through an entry function is audited as what it is: the database user's own.
+CREATE OR REPLACE FUNCTION write_audit_log()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  -- on a reused connection an unset setting reads '', not NULL
+  v_actor jsonb := NULLIF(current_setting('holdfast.actor', true), '')::jsonb;
+  v_old jsonb := to_jsonb(OLD);
+  v_new jsonb := to_jsonb(NEW);
+  v_subject text := split_part(TG_ARGV[0], '.', 1);
+  v_action text := COALESCE(NULLIF(split_part(TG_ARGV[0], '.', 2), ''), audit_action(v_old, v_new));
+  v_event text := v_subject || '.' || v_action;
+  v_hidden text[] := TG_ARGV[1:];
+  v_hidden_changes text[];
+BEGIN
+  IF TG_NARGS > 1 THEN
+    v_hidden_changes := ARRAY(SELECT h FROM unnest(v_hidden) h WHERE v_old ->> h IS DISTINCT FROM v_new ->> h);
+    v_old := v_old - v_hidden;
+    v_new := v_new - v_hidden;
+  END IF;
+
+  INSERT INTO audit_log (
+    subject_type, subject_id, event, action_type, old_values, new_values, hidden_changes,
+    performed_by, performed_by_id, ip_address, user_agent, reason, request_id, xid
+  )
+  VALUES (
+    v_subject,
+    COALESCE(v_new ->> 'id', v_old ->> 'id', v_new ->> 'resource_id', v_old ->> 'resource_id', v_new ->> 'name',
+      v_old ->> 'name'),
+    v_event,
+    v_action,
+    v_old,
+    v_new,
+    v_hidden_changes,
+    COALESCE(v_actor ->> 'type', 'database'),
+    COALESCE(v_actor ->> 'id', session_user),
+    (v_actor ->> 'ip')::inet,
+    v_actor ->> 'user_agent',
+    v_actor ->> 'reason',
+    v_actor ->> 'request_id',
+    CASE WHEN event_type(v_event) IS NOT NULL THEN pg_current_xact_id() END
+  );
+  RETURN NULL;
+END
+$$""",
+        r"""-- Promises: one audit row per changed row, with the state before and after and who did it, in the same transaction.
+-- Called by the *_write_audit triggers with the subject's name and the columns that must not be copied here; with
+-- `subject.action` where the row itself does not say what happened. An event also gets its transaction's number.
+-- A write that did not come through an entry function is audited as what it is: the database user's own.
+CREATE OR REPLACE FUNCTION write_audit_log()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  -- on a reused connection an unset setting reads '', not NULL
+  v_actor jsonb := NULLIF(current_setting('holdfast.actor', true), '')::jsonb;
+  v_old jsonb := to_jsonb(OLD);
+  v_new jsonb := to_jsonb(NEW);
+  v_subject text := split_part(TG_ARGV[0], '.', 1);
+  v_action text := COALESCE(NULLIF(split_part(TG_ARGV[0], '.', 2), ''), audit_action(v_old, v_new));
+  v_event text := v_subject || '.' || v_action;
+  v_hidden text[] := TG_ARGV[1:];
+  v_hidden_changes text[];
+BEGIN
+  IF TG_NARGS > 1 THEN
+    v_hidden_changes := ARRAY(SELECT h FROM unnest(v_hidden) h WHERE v_old ->> h IS DISTINCT FROM v_new ->> h);
+    v_old := v_old - v_hidden;
+    v_new := v_new - v_hidden;
+  END IF;
+
+  -- rows of one subject that have no row lock in common, as two dates of a resource, may come at once: who is second waits
+  LOOP
+    INSERT INTO audit_log (
+      subject_type, subject_id, event, action_type, old_values, new_values, hidden_changes,
+      performed_by, performed_by_id, ip_address, user_agent, reason, request_id, xid
+    )
+    VALUES (
+      v_subject,
+      COALESCE(v_new ->> 'id', v_old ->> 'id', v_new ->> 'resource_id', v_old ->> 'resource_id', v_new ->> 'name',
+        v_old ->> 'name'),
+      v_event,
+      v_action,
+      v_old,
+      v_new,
+      v_hidden_changes,
+      COALESCE(v_actor ->> 'type', 'database'),
+      COALESCE(v_actor ->> 'id', session_user),
+      (v_actor ->> 'ip')::inet,
+      v_actor ->> 'user_agent',
+      v_actor ->> 'reason',
+      v_actor ->> 'request_id',
+      CASE WHEN event_type(v_event) IS NOT NULL THEN pg_current_xact_id() END
+    )
+    ON CONFLICT (subject_type, subject_id, position) DO NOTHING;
+    EXIT WHEN FOUND;
+  END LOOP;
+  RETURN NULL;
+END
+$$""",
+    ),
+    Change(
+        "triggers/audit_checkpoints_refuse_change",
+        None,
+        r"""CREATE OR REPLACE TRIGGER audit_checkpoints_refuse_change
+BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_checkpoints
+FOR EACH STATEMENT
+EXECUTE FUNCTION refuse_change()""",
+    ),
+    Change(
+        "triggers/audit_heads_refuse_change",
+        None,
+        r"""CREATE OR REPLACE TRIGGER audit_heads_refuse_change
+BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_heads
+FOR EACH STATEMENT
+EXECUTE FUNCTION refuse_change()""",
+    ),
+    Change(
+        "triggers/audit_log_chain",
+        None,
+        r"""CREATE OR REPLACE TRIGGER audit_log_chain
+BEFORE INSERT ON audit_log
+FOR EACH ROW
+EXECUTE FUNCTION audit_log_chain()""",
+    ),
+    Change(
+        "triggers/audit_log_guard_update",
+        None,
+        r"""CREATE OR REPLACE TRIGGER audit_log_guard_update
+BEFORE UPDATE ON audit_log
+FOR EACH ROW
+EXECUTE FUNCTION audit_log_guard_update()""",
+    ),
+    Change(
+        "triggers/audit_log_refuse_change",
+        r"""-- Append-only. Retention is the owner's deliberate act: disabling this trigger by name.
+CREATE OR REPLACE TRIGGER audit_log_refuse_change
+BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+FOR EACH STATEMENT
+EXECUTE FUNCTION refuse_change()""",
+        r"""-- Append-only; audit_log_guard_update says of updates. Retention is the owner's deliberate act: disabling this by name.
+CREATE OR REPLACE TRIGGER audit_log_refuse_change
+BEFORE DELETE OR TRUNCATE ON audit_log
+FOR EACH STATEMENT
+EXECUTE FUNCTION refuse_change()""",
+    ),
+]
+
+
+def upgrade() -> None:
+    frozen.upgrade(CHANGES)
+
+
+def downgrade() -> None:
+    frozen.downgrade(CHANGES)

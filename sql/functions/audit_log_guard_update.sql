@@ -1,0 +1,21 @@
+-- Promises: of an audit row nothing changes but this: one that was not chained gets its true place in the chain.
+-- Called by trigger audit_log_guard_update.
+-- Raises: SB012 change_refused.
+CREATE OR REPLACE FUNCTION audit_log_guard_update()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_chained audit_log := OLD;
+BEGIN
+  v_chained.position := NEW.position;
+  v_chained.prev_hash := NEW.prev_hash;
+  v_chained.hash := audit_hash(NEW);
+  IF OLD.position IS NULL AND NEW.position IS NOT NULL AND v_chained IS NOT DISTINCT FROM NEW THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION 'change_refused' USING ERRCODE = 'SB012',
+    DETAIL = json_build_object('table', 'audit_log', 'operation', 'update');
+END
+$$

@@ -1,0 +1,4 @@
+CREATE OR REPLACE TRIGGER audit_log_chain
+BEFORE INSERT ON audit_log
+FOR EACH ROW
+EXECUTE FUNCTION audit_log_chain()
