@@ -19,6 +19,7 @@ from app.calendars import routes as calendars
 from app.credentials import routes as credentials
 from app.credentials.handlers import check_credentials
 from app.crews import routes as crews
+from app.customers import routes as customers
 from app.database import Database, open_database
 from app.error_handlers import LastResort, install_error_handlers
 from app.events import routes as events
@@ -141,6 +142,7 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
         providers,
         credentials,
         audit,
+        customers,
         events,
         webhooks,
         api_keys,

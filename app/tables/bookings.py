@@ -79,6 +79,10 @@ customers = sa.Table(
     sa.Column("timezone", sa.Text),
     sa.Column("email_opt_out", sa.Boolean, nullable=False),
     sa.Column("sms_opt_out", sa.Boolean, nullable=False),
+    # while it is there, nobody erases the customer
+    sa.Column("legal_hold_since", WHEN),
+    sa.Column("legal_hold_reason", sa.Text),
+    sa.Column("erased_at", WHEN),
 )
 
 booking_transitions = sa.Table(

@@ -1,4 +1,4 @@
-"""The audit trail is a chain for each subject, and checkpoints say where all of them were.
+"""The audit trail is a chain for each subject, checkpoints say where all were, and customers can be erased.
 
 Revision ID: 0027
 Revises: 0023
@@ -50,9 +50,25 @@ def upgrade() -> None:
     op.execute("-- squawk-ignore require-concurrent-index-deletion\nDROP INDEX audit_log_subject_idx")
     for table in TABLES.values():
         op.execute(table)
+    op.execute(
+        """ALTER TABLE customers
+        ADD COLUMN legal_hold_since timestamptz,
+        ADD COLUMN legal_hold_reason text,
+        ADD COLUMN erased_at timestamptz"""
+    )
+    op.execute(
+        """ALTER TABLE customers
+        ADD CONSTRAINT customers_legal_hold_check
+          CHECK ((legal_hold_since IS NULL) = (legal_hold_reason IS NULL)) NOT VALID,
+        ADD CONSTRAINT customers_erased_check
+          CHECK (erased_at IS NULL OR num_nonnulls(ref, name, email, phone, language, timezone, legal_hold_since) = 0)
+          NOT VALID"""
+    )
 
 
 def downgrade() -> None:
+    for column in ("erased_at", "legal_hold_reason", "legal_hold_since"):
+        op.execute(f"-- squawk-ignore ban-drop-column\nALTER TABLE customers DROP COLUMN {column}")
     for name in reversed(TABLES):
         op.execute(f"DROP TABLE {name}")
     op.execute("CREATE INDEX audit_log_subject_idx ON audit_log (subject_type, subject_id, id)")

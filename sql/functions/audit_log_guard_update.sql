@@ -1,4 +1,5 @@
--- Promises: of an audit row nothing changes but this: one that was not chained gets its true place in the chain.
+-- Promises: of an audit row nothing changes but this: one that was not chained gets its true place in the chain; and one loses
+-- its personal data, if an entry of the trail that `holdfast.erasure` names says of this row that it is so from now on.
 -- Called by trigger audit_log_guard_update.
 -- Raises: SB012 change_refused.
 CREATE OR REPLACE FUNCTION audit_log_guard_update()
@@ -13,6 +14,16 @@ BEGIN
   v_chained.prev_hash := NEW.prev_hash;
   v_chained.hash := audit_hash(NEW);
   IF OLD.position IS NULL AND NEW.position IS NOT NULL AND v_chained IS NOT DISTINCT FROM NEW THEN
+    RETURN NEW;
+  END IF;
+
+  IF (NEW IS NOT DISTINCT FROM erased_audit_entry(OLD, true) OR NEW IS NOT DISTINCT FROM erased_audit_entry(OLD, false))
+    AND EXISTS (
+      SELECT FROM audit_log e
+      WHERE e.id = NULLIF(current_setting('holdfast.erasure', true), '')::bigint AND e.event = 'customer.erased'
+        AND e.new_values -> 'emptied' ->> OLD.id::text = encode(audit_hash(NEW), 'hex')
+    )
+  THEN
     RETURN NEW;
   END IF;
   RAISE EXCEPTION 'change_refused' USING ERRCODE = 'SB012',

@@ -1,6 +1,6 @@
 -- Promises: the id of the customer the caller means: the one with that ref, or a new one where no ref is given.
 -- Called by create_booking_safe and import_booking. What is given replaces what was stored; what is absent stays.
--- Locks: the customer's row, only when it is new or something in it changes.
+-- Locks: the customer's row, against others only when it is new or something in it changes, and against being erased.
 CREATE OR REPLACE FUNCTION upsert_customer(p_customer jsonb, p_now timestamptz DEFAULT now())
 RETURNS uuid
 LANGUAGE plpgsql
@@ -19,7 +19,9 @@ BEGIN
   WHERE c.ref = v_ref
     AND (v_name IS NULL OR c.name = v_name)
     AND (v_email IS NULL OR c.email = v_email)
-    AND (v_phone IS NULL OR c.phone = v_phone);
+    AND (v_phone IS NULL OR c.phone = v_phone)
+  -- as the foreign key of what is made for it would a moment later: an erasure comes before or after, not between
+  FOR KEY SHARE;
   IF FOUND THEN
     RETURN v_id;
   END IF;

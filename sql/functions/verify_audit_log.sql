@@ -21,6 +21,7 @@ BEGIN
     )
     SELECT json_build_object(
       'entries', (SELECT count(*) FROM audit_log),
+      'erasures', (SELECT count(*) FROM audit_log a WHERE a.event = 'customer.erased'),
       'fault_count', (SELECT count(*) FROM faults),
       'faults', COALESCE((
         SELECT json_agg(to_json(f))

@@ -64,6 +64,10 @@ ADMIN = {
     "list_api_keys",
     "rotate_api_key",
     "revoke_api_key",
+    "export_customer",
+    "erase_customer",
+    "put_legal_hold",
+    "delete_legal_hold",
 }
 FRONTEND = {"booking_history", "record_payment", "list_messages", "create_crew", "add_crew_member"}
 CUSTOMER = {

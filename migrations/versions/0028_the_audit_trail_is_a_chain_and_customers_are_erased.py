@@ -1,4 +1,4 @@
-"""the audit trail is a chain for each subject.
+"""the audit trail is a chain and customers are erased.
 
 Revision ID: 0028
 Revises: 0027
@@ -18,7 +18,8 @@ CHANGES = [
         None,
         r"""-- Promises: every audit row that is not where and what its chain says: `changed`; `reordered`, chained to a row that stands
 -- elsewhere; `missing`, with gaps before it; `inserted`, in a place that is taken; `replaced`, not what the next one was
--- chained to; `unchained`. Called by verify_audit_log. A pass over the table in the order of its index, some bytes a row.
+-- chained to; `unchained`. A row that an erasure emptied is as that one says. Called by verify_audit_log. A pass over the
+-- table in the order of its index, some bytes a row.
 CREATE OR REPLACE FUNCTION audit_chain_faults()
 RETURNS TABLE (subject_type text, subject_id text, audit_id bigint, fault text)
 LANGUAGE plpgsql
@@ -27,13 +28,21 @@ SET search_path FROM CURRENT
 AS $$
 BEGIN
   RETURN QUERY
+    WITH emptied AS MATERIALIZED (
+      SELECT DISTINCT ON (m.id) m.id::bigint AS id, m.content
+      FROM audit_log e
+      CROSS JOIN LATERAL jsonb_each_text(e.new_values -> 'emptied') AS m (id, content)
+      WHERE e.event = 'customer.erased'
+      ORDER BY m.id, e.id DESC
+    )
     SELECT l.subject_type, l.subject_id, f.audit_id, f.fault
     FROM (
       SELECT e.*, lag(e.id) OVER w AS prev_id, lag(e.position) OVER w AS prev_position, lag(e.hash) OVER w AS last_hash
       FROM (
         SELECT a.subject_type, a.subject_id, a.id, a.position, a.prev_hash, a.hash,
-          a.hash = audit_hash(a) AS is_true
+          a.hash = audit_hash(a) OR m.content IS NOT DISTINCT FROM encode(audit_hash(a), 'hex') AS is_true
         FROM audit_log a
+        LEFT JOIN emptied m USING (id)
         -- or whole rows would go through the sort
         OFFSET 0
       ) e
@@ -176,7 +185,8 @@ $$""",
     Change(
         "functions/audit_log_guard_update",
         None,
-        r"""-- Promises: of an audit row nothing changes but this: one that was not chained gets its true place in the chain.
+        r"""-- Promises: of an audit row nothing changes but this: one that was not chained gets its true place in the chain; and one loses
+-- its personal data, if an entry of the trail that `holdfast.erasure` names says of this row that it is so from now on.
 -- Called by trigger audit_log_guard_update.
 -- Raises: SB012 change_refused.
 CREATE OR REPLACE FUNCTION audit_log_guard_update()
@@ -191,6 +201,16 @@ BEGIN
   v_chained.prev_hash := NEW.prev_hash;
   v_chained.hash := audit_hash(NEW);
   IF OLD.position IS NULL AND NEW.position IS NOT NULL AND v_chained IS NOT DISTINCT FROM NEW THEN
+    RETURN NEW;
+  END IF;
+
+  IF (NEW IS NOT DISTINCT FROM erased_audit_entry(OLD, true) OR NEW IS NOT DISTINCT FROM erased_audit_entry(OLD, false))
+    AND EXISTS (
+      SELECT FROM audit_log e
+      WHERE e.id = NULLIF(current_setting('holdfast.erasure', true), '')::bigint AND e.event = 'customer.erased'
+        AND e.new_values -> 'emptied' ->> OLD.id::text = encode(audit_hash(NEW), 'hex')
+    )
+  THEN
     RETURN NEW;
   END IF;
   RAISE EXCEPTION 'change_refused' USING ERRCODE = 'SB012',
@@ -410,6 +430,55 @@ END
 $$""",
     ),
     Change(
+        "functions/customer_subjects",
+        None,
+        r"""-- Promises: the ids of everything that is a customer's own, as the audit trail names it. Called by erase_customer and
+-- export_customer.
+CREATE OR REPLACE FUNCTION customer_subjects(p_customer_id uuid)
+RETURNS TABLE (subject_type text, subject_id text)
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN QUERY
+    SELECT 'customer', p_customer_id::text
+    UNION ALL
+    SELECT 'booking', b.id::text FROM bookings b WHERE b.customer_id = p_customer_id
+    UNION ALL
+    SELECT 'prebooking', p.id::text FROM prebookings p WHERE p.customer_id = p_customer_id
+    UNION ALL
+    SELECT 'waitlist_entry', w.id::text FROM waitlist_entries w WHERE w.customer_id = p_customer_id
+    UNION ALL
+    -- of credentials that are deleted only the trail knows
+    SELECT DISTINCT 'credentials', a.subject_id
+    FROM audit_log a
+    WHERE a.subject_type = 'credentials' AND p_customer_id::text IN (a.new_values ->> 'customer_id', a.old_values ->> 'customer_id');
+END
+$$""",
+    ),
+    Change(
+        "functions/delete_legal_hold",
+        None,
+        r"""-- Promises: the customer may be erased again; without a hold nothing changes. Called by DELETE /v1/customers/{ref}/legal-hold.
+-- Locks: the customer. Raises: SB037 customer_not_found.
+CREATE OR REPLACE FUNCTION delete_legal_hold(p_actor jsonb, p_customer_ref text, p_now timestamptz DEFAULT now())
+RETURNS void
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_customer customers;
+BEGIN
+  PERFORM set_config('holdfast.actor', p_actor::text, true);
+  v_customer := lock_customer(p_customer_ref);
+  UPDATE customers c
+  SET legal_hold_since = NULL, legal_hold_reason = NULL, updated_at = p_now
+  WHERE c.id = v_customer.id AND c.legal_hold_since IS NOT NULL;
+END
+$$""",
+    ),
+    Change(
         "functions/draft_audit_checkpoint",
         None,
         r"""-- Promises: what the next checkpoint states, for whoever signs it: that up to an id the trail is so and so. Null while rows may
@@ -437,6 +506,220 @@ BEGIN
     )::text
     FROM (SELECT x.*, x.number = max(x.number) OVER () AS is_newest FROM audit_checkpoints x) c
   );
+END
+$$""",
+    ),
+    Change(
+        "functions/erase_customer",
+        None,
+        r"""-- Promises: nothing that tells who the customer was is left in the database, and what it recounts and has on record stands: how
+-- many bookings there were, when, and that they were this customer's. Called by POST /v1/customers/{ref}/erase.
+-- Locks: prebookings, customer, bookings, jobs. Raises: SB010 idempotency_conflict, SB035 legal_hold, SB036 customer_active,
+-- SB037 customer_not_found.
+CREATE OR REPLACE FUNCTION erase_customer(
+  p_actor jsonb, p_customer_ref text, p_reason text, p_idempotency_key text DEFAULT NULL, p_request_hash bytea DEFAULT NULL,
+  p_now timestamptz DEFAULT now()
+)
+RETURNS TABLE (body json, replayed boolean)
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_actor jsonb := p_actor || jsonb_build_object('reason', p_reason);
+  v_customer customers;
+  v_emptied bigint[];
+BEGIN
+  PERFORM set_config('holdfast.actor', v_actor::text, true);
+  PERFORM FROM prebookings p
+  WHERE p.customer_id = (SELECT c.id FROM customers c WHERE c.ref = p_customer_ref)
+  ORDER BY p.id
+  FOR UPDATE;
+  -- a twin of this request waits here, and then finds nobody of that name
+  PERFORM FROM customers c WHERE c.ref = p_customer_ref FOR UPDATE;
+  body := replay_request(p_actor ->> 'id', 'erase_customer', p_idempotency_key, p_request_hash);
+  replayed := body IS NOT NULL;
+  IF replayed THEN
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  v_customer := lock_customer(p_customer_ref);
+  PERFORM require_erasable(v_customer, p_now);
+
+  PERFORM erase_customer_rows(v_customer.id, p_customer_ref, p_now);
+  UPDATE customers c
+  SET ref = NULL, name = NULL, email = NULL, phone = NULL, language = NULL, timezone = NULL, erased_at = p_now,
+      updated_at = p_now
+  WHERE c.id = v_customer.id
+  RETURNING * INTO v_customer;
+  v_emptied := redact_audit_log(v_actor, v_customer, p_customer_ref);
+  UPDATE deliveries d SET last_answer = NULL, last_error = NULL WHERE d.audit_id = ANY (v_emptied);
+  UPDATE delivery_attempts t SET answer = NULL, error = NULL
+  FROM deliveries d
+  WHERE d.audit_id = ANY (v_emptied) AND t.delivery_id = d.id;
+
+  body := json_build_object(
+    'customer_id', v_customer.id, 'erased_at', p_now, 'audit_entries_emptied', cardinality(v_emptied)
+  );
+  PERFORM remember_request(p_actor ->> 'id', 'erase_customer', p_idempotency_key, p_request_hash, body, p_now);
+  RETURN NEXT;
+END
+$$""",
+    ),
+    Change(
+        "functions/erase_customer_rows",
+        None,
+        r"""-- Promises: no row of a customer's own says anything personal any more; that it was there, when, and what it came to, stays.
+-- Called by erase_customer, with the customer's row locked. Locks: prebookings, bookings, then jobs and what hangs on them.
+CREATE OR REPLACE FUNCTION erase_customer_rows(p_customer_id uuid, p_ref text, p_now timestamptz DEFAULT now())
+RETURNS void
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_ids text[];
+  v_jobs uuid[];
+BEGIN
+  UPDATE prebookings p
+  SET targets = CASE
+        WHEN p.provider IS NULL THEN p.targets
+        ELSE (SELECT jsonb_agg('{}'::jsonb) FROM jsonb_array_elements(p.targets))
+      END,
+      confirmation = NULL, detail = NULL, updated_at = p_now
+  WHERE p.customer_id = p_customer_id;
+  UPDATE prebooking_attempts a SET detail = NULL, confirmation = NULL
+  FROM prebookings p
+  WHERE p.customer_id = p_customer_id AND a.prebooking_id = p.id;
+  UPDATE bookings b SET metadata = '{}', updated_at = p_now WHERE b.customer_id = p_customer_id AND b.metadata <> '{}';
+  UPDATE messages m SET detail = NULL, provider_ref = NULL, language = NULL, updated_at = p_now
+  WHERE m.customer_id = p_customer_id;
+  DELETE FROM provider_credentials c WHERE c.customer_id = p_customer_id;
+
+  v_ids := ARRAY(
+    SELECT s.subject_id FROM customer_subjects(p_customer_id) s
+    UNION ALL
+    SELECT m.id::text FROM messages m WHERE m.customer_id = p_customer_id
+  );
+  v_jobs := ARRAY(
+    SELECT j.id FROM jobs j
+    WHERE j.booking_id::text = ANY (v_ids)
+      OR EXISTS (SELECT FROM unnest(v_ids) i WHERE strpos(j.dedupe_key || j.payload::text, i) > 0)
+    ORDER BY j.id
+  );
+  UPDATE jobs j
+  SET payload = CASE WHEN j.status IN ('pending', 'processing') THEN j.payload ELSE '{}' END,
+      result = NULL, error_message = NULL
+  WHERE j.id = ANY (v_jobs);
+  UPDATE job_attempts a SET error_message = NULL WHERE a.job_id = ANY (v_jobs);
+
+  DELETE FROM idempotency_keys k
+  WHERE k.principal = 'customer:' || p_ref
+    OR k.response ->> 'customer_ref' = p_ref
+    OR EXISTS (SELECT FROM unnest(v_ids) i WHERE strpos(k.response::text, i) > 0);
+END
+$$""",
+    ),
+    Change(
+        "functions/erased_audit_entry",
+        None,
+        r"""-- Promises: an audit row without personal data: where from and why, and which customer did it; and with
+-- p_is_own the states, which are of a customer's own. Its place and hash stay: the hash is of what once stood there.
+-- Called by redact_audit_log and audit_log_guard_update. Twice is once.
+CREATE OR REPLACE FUNCTION erased_audit_entry(p_entry audit_log, p_is_own boolean)
+RETURNS audit_log
+LANGUAGE plpgsql
+IMMUTABLE PARALLEL SAFE
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_erased audit_log := p_entry;
+BEGIN
+  v_erased.ip_address := NULL;
+  v_erased.user_agent := NULL;
+  v_erased.request_id := NULL;
+  v_erased.reason := NULL;
+  IF p_entry.performed_by_id LIKE 'customer:%' THEN
+    v_erased.performed_by_id := 'customer:erased';
+  END IF;
+  IF p_is_own THEN
+    v_erased.old_values := without_personal_data(p_entry.old_values);
+    v_erased.new_values := without_personal_data(p_entry.new_values);
+  END IF;
+  RETURN v_erased;
+END
+$$""",
+    ),
+    Change(
+        "functions/export_customer",
+        None,
+        r"""-- Promises: everything that is held on a customer, as one document; of credentials that they are there, never the secret.
+-- Called by POST /v1/customers/{ref}/export. Raises: SB037 customer_not_found.
+CREATE OR REPLACE FUNCTION export_customer(p_customer_ref text)
+RETURNS json
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_customer customers;
+BEGIN
+  SELECT * INTO v_customer FROM customers c WHERE c.ref = p_customer_ref;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'customer_not_found' USING ERRCODE = 'SB037', DETAIL = '{}';
+  END IF;
+  RETURN json_build_object(
+    'customer', to_jsonb(v_customer),
+    'bookings', (
+      SELECT COALESCE(json_agg(booking_json(b, v_customer.ref) ORDER BY b.created_at, b.id), '[]')
+      FROM bookings b WHERE b.customer_id = v_customer.id
+    ),
+    'prebookings', (
+      SELECT COALESCE(json_agg(prebooking_json(p) ORDER BY p.created_at, p.id), '[]')
+      FROM prebookings p WHERE p.customer_id = v_customer.id
+    ),
+    'waitlist_entries', (
+      SELECT COALESCE(json_agg(to_jsonb(w) ORDER BY w.created_at, w.id), '[]')
+      FROM waitlist_entries w WHERE w.customer_id = v_customer.id
+    ),
+    'messages', (
+      SELECT COALESCE(json_agg(to_jsonb(m) ORDER BY m.created_at, m.id), '[]')
+      FROM messages m WHERE m.customer_id = v_customer.id
+    ),
+    'credentials', (
+      SELECT COALESCE(json_agg(credentials_json(c, v_customer.ref) ORDER BY c.created_at, c.id), '[]')
+      FROM provider_credentials c WHERE c.customer_id = v_customer.id
+    ),
+    'payment_events', (
+      SELECT COALESCE(json_agg(to_jsonb(e) ORDER BY e.created_at, e.id), '[]')
+      FROM payment_events e JOIN bookings b ON b.id = e.booking_id WHERE b.customer_id = v_customer.id
+    ),
+    'audit_entries', (
+      SELECT COALESCE(json_agg(to_jsonb(a) - '{position,prev_hash,hash,xid}'::text[] ORDER BY a.id), '[]')
+      FROM audit_log a
+      WHERE a.performed_by_id = 'customer:' || v_customer.ref
+        OR (a.subject_type, a.subject_id) IN (SELECT s.subject_type, s.subject_id FROM customer_subjects(v_customer.id) s)
+    )
+  );
+END
+$$""",
+    ),
+    Change(
+        "functions/lock_customer",
+        None,
+        r"""-- Promises: the row of the customer with that ref, locked until the transaction ends against everything that names it.
+-- Called by erase_customer and put_legal_hold. Locks: the customer. Raises: SB037 customer_not_found.
+CREATE OR REPLACE FUNCTION lock_customer(p_customer_ref text)
+RETURNS customers
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_customer customers;
+BEGIN
+  SELECT * INTO v_customer FROM customers c WHERE c.ref = p_customer_ref FOR UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'customer_not_found' USING ERRCODE = 'SB037', DETAIL = '{}';
+  END IF;
+  RETURN v_customer;
 END
 $$""",
     ),
@@ -511,6 +794,191 @@ END
 $$""",
     ),
     Change(
+        "functions/put_legal_hold",
+        None,
+        r"""-- Promises: nobody erases the customer until the hold is taken away; one that is held already keeps its date. Called by
+-- PUT /v1/customers/{ref}/legal-hold. Locks: the customer. Raises: SB037 customer_not_found.
+CREATE OR REPLACE FUNCTION put_legal_hold(
+  p_actor jsonb, p_customer_ref text, p_reason text, p_now timestamptz DEFAULT now()
+)
+RETURNS json
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_customer customers;
+BEGIN
+  PERFORM set_config('holdfast.actor', p_actor::text, true);
+  v_customer := lock_customer(p_customer_ref);
+  UPDATE customers c
+  SET legal_hold_since = COALESCE(c.legal_hold_since, p_now), legal_hold_reason = p_reason, updated_at = p_now
+  WHERE c.id = v_customer.id
+  RETURNING * INTO v_customer;
+  RETURN json_build_object(
+    'customer_ref', v_customer.ref, 'since', v_customer.legal_hold_since, 'reason', v_customer.legal_hold_reason
+  );
+END
+$$""",
+    ),
+    Change(
+        "functions/redact_audit_log",
+        None,
+        r"""-- Promises: the trail says nothing personal of a customer: rows of the customer's own are emptied, and of what else came of the
+-- same transactions and requests, or was done by the customer, where from and why. An entry of the trail names each of them and
+-- the hash of what stands there now. Answers their ids. Called by erase_customer, with the customer's row locked.
+CREATE OR REPLACE FUNCTION redact_audit_log(p_actor jsonb, p_customer customers, p_ref text)
+RETURNS bigint[]
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_state jsonb := to_jsonb(p_customer) - '{name,email,phone}'::text[];
+  v_own bigint[];
+  v_erased audit_log[];
+  v_entry_id bigint;
+BEGIN
+  v_own := ARRAY(SELECT a.id FROM audit_log a JOIN customer_subjects(p_customer.id) s USING (subject_type, subject_id));
+  v_erased := ARRAY(
+    SELECT erased_audit_entry(a, a.id = ANY (v_own))
+    FROM audit_log a
+    WHERE a.id = ANY (v_own) OR a.performed_by_id = 'customer:' || p_ref
+      OR a.xid IN (SELECT o.xid FROM audit_log o WHERE o.id = ANY (v_own))
+      OR a.request_id IN (SELECT o.request_id FROM audit_log o WHERE o.id = ANY (v_own))
+    ORDER BY a.id
+  );
+  INSERT INTO audit_log (
+    subject_type, subject_id, event, action_type, old_values, new_values, performed_by, performed_by_id, reason
+  )
+  SELECT 'customer', p_customer.id, 'customer.erased', 'erased', '{}', v_state || jsonb_build_object(
+    'emptied', COALESCE(jsonb_object_agg(e.id, encode(audit_hash(e), 'hex')), '{}')
+  ), p_actor ->> 'type', p_actor ->> 'id', p_actor ->> 'reason'
+  FROM unnest(v_erased) e
+  RETURNING id INTO v_entry_id;
+
+  PERFORM set_config('holdfast.erasure', v_entry_id::text, true);
+  UPDATE audit_log a
+  SET old_values = e.old_values, new_values = e.new_values, performed_by_id = e.performed_by_id, reason = e.reason,
+      ip_address = e.ip_address, user_agent = e.user_agent, request_id = e.request_id
+  FROM unnest(v_erased) e
+  WHERE a.id = e.id;
+  RETURN ARRAY(SELECT e.id FROM unnest(v_erased) e);
+END
+$$""",
+    ),
+    Change(
+        "functions/require_erasable",
+        None,
+        r"""-- Promises: returns only if the locked customer may be erased now: no legal hold, and nothing that is still to happen.
+-- Called by erase_customer. Raises: SB035 legal_hold, SB036 customer_active.
+CREATE OR REPLACE FUNCTION require_erasable(p_customer customers, p_now timestamptz DEFAULT now())
+RETURNS void
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_bookings bigint := (
+    SELECT count(*) FROM bookings b
+    WHERE b.customer_id = p_customer.id AND b.status IN ('pending', 'confirmed') AND b.ends_at > p_now
+  );
+  v_prebookings bigint := (
+    SELECT count(*) FROM prebookings p WHERE p.customer_id = p_customer.id AND p.status IN ('pending', 'executing')
+  );
+  v_entries bigint := (
+    SELECT count(*) FROM waitlist_entries w WHERE w.customer_id = p_customer.id AND w.status IN ('waiting', 'offered')
+  );
+  v_messages bigint := (SELECT count(*) FROM messages m WHERE m.customer_id = p_customer.id AND m.status = 'sending');
+BEGIN
+  IF p_customer.legal_hold_since IS NOT NULL THEN
+    RAISE EXCEPTION 'legal_hold' USING ERRCODE = 'SB035', DETAIL = json_build_object('since', p_customer.legal_hold_since);
+  END IF;
+  IF v_bookings + v_prebookings + v_entries + v_messages > 0 THEN
+    RAISE EXCEPTION 'customer_active' USING ERRCODE = 'SB036', DETAIL = json_build_object(
+      'bookings', v_bookings, 'prebookings', v_prebookings, 'waitlist_entries', v_entries, 'messages', v_messages
+    );
+  END IF;
+END
+$$""",
+    ),
+    Change(
+        "functions/upsert_customer",
+        r"""-- Promises: the id of the customer the caller means: the one with that ref, or a new one where no ref is given.
+-- Called by create_booking_safe and import_booking. What is given replaces what was stored; what is absent stays.
+-- Locks: the customer's row, only when it is new or something in it changes.
+CREATE OR REPLACE FUNCTION upsert_customer(p_customer jsonb, p_now timestamptz DEFAULT now())
+RETURNS uuid
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_ref text := p_customer ->> 'ref';
+  v_name text := p_customer ->> 'name';
+  v_email text := p_customer ->> 'email';
+  v_phone text := p_customer ->> 'phone';
+  v_id uuid;
+BEGIN
+  -- a returning customer is the common case and must not write
+  SELECT c.id INTO v_id
+  FROM customers c
+  WHERE c.ref = v_ref
+    AND (v_name IS NULL OR c.name = v_name)
+    AND (v_email IS NULL OR c.email = v_email)
+    AND (v_phone IS NULL OR c.phone = v_phone);
+  IF FOUND THEN
+    RETURN v_id;
+  END IF;
+
+  INSERT INTO customers AS c (ref, name, email, phone, created_at, updated_at)
+  VALUES (v_ref, v_name, v_email, v_phone, p_now, p_now)
+  ON CONFLICT (ref) DO UPDATE
+    SET name = COALESCE(EXCLUDED.name, c.name),
+        email = COALESCE(EXCLUDED.email, c.email),
+        phone = COALESCE(EXCLUDED.phone, c.phone),
+        updated_at = EXCLUDED.updated_at
+  RETURNING c.id INTO v_id;
+  RETURN v_id;
+END
+$$""",
+        r"""-- Promises: the id of the customer the caller means: the one with that ref, or a new one where no ref is given.
+-- Called by create_booking_safe and import_booking. What is given replaces what was stored; what is absent stays.
+-- Locks: the customer's row, against others only when it is new or something in it changes, and against being erased.
+CREATE OR REPLACE FUNCTION upsert_customer(p_customer jsonb, p_now timestamptz DEFAULT now())
+RETURNS uuid
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_ref text := p_customer ->> 'ref';
+  v_name text := p_customer ->> 'name';
+  v_email text := p_customer ->> 'email';
+  v_phone text := p_customer ->> 'phone';
+  v_id uuid;
+BEGIN
+  -- a returning customer is the common case and must not write
+  SELECT c.id INTO v_id
+  FROM customers c
+  WHERE c.ref = v_ref
+    AND (v_name IS NULL OR c.name = v_name)
+    AND (v_email IS NULL OR c.email = v_email)
+    AND (v_phone IS NULL OR c.phone = v_phone)
+  -- as the foreign key of what is made for it would a moment later: an erasure comes before or after, not between
+  FOR KEY SHARE;
+  IF FOUND THEN
+    RETURN v_id;
+  END IF;
+
+  INSERT INTO customers AS c (ref, name, email, phone, created_at, updated_at)
+  VALUES (v_ref, v_name, v_email, v_phone, p_now, p_now)
+  ON CONFLICT (ref) DO UPDATE
+    SET name = COALESCE(EXCLUDED.name, c.name),
+        email = COALESCE(EXCLUDED.email, c.email),
+        phone = COALESCE(EXCLUDED.phone, c.phone),
+        updated_at = EXCLUDED.updated_at
+  RETURNING c.id INTO v_id;
+  RETURN v_id;
+END
+$$""",
+    ),
+    Change(
         "functions/verify_audit_log",
         None,
         r"""-- Promises: whether the audit trail is as it was written, as of one snapshot: how many rows and checkpoints there are, how many
@@ -536,6 +1004,7 @@ BEGIN
     )
     SELECT json_build_object(
       'entries', (SELECT count(*) FROM audit_log),
+      'erasures', (SELECT count(*) FROM audit_log a WHERE a.event = 'customer.erased'),
       'fault_count', (SELECT count(*) FROM faults),
       'faults', COALESCE((
         SELECT json_agg(to_json(f))
@@ -549,6 +1018,33 @@ BEGIN
       ), '[]')
     )
   );
+END
+$$""",
+    ),
+    Change(
+        "functions/without_personal_data",
+        None,
+        r"""-- Promises: the state of an audited row without what a customer or a frontend put into it; the rest as it was. Twice is once.
+-- Called by erased_audit_entry. What erase_customer leaves of bookings, customers and prebookings looks the same.
+CREATE OR REPLACE FUNCTION without_personal_data(p_state jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+IMMUTABLE PARALLEL SAFE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN COALESCE((
+    SELECT jsonb_object_agg(e.key, CASE
+      WHEN e.key = 'metadata' THEN '{}'
+      WHEN e.key IN ('ref', 'language', 'timezone', 'legal_hold_reason', 'detail', 'confirmation', 'check_detail') THEN 'null'
+      -- a provider takes whatever it wants to know of a customer
+      WHEN e.key = 'targets' AND p_state ->> 'provider' IS NOT NULL
+        THEN (SELECT jsonb_agg('{}'::jsonb) FROM jsonb_array_elements(e.value))
+      WHEN e.key = 'target' AND p_state ->> 'provider' IS NOT NULL THEN '{}'
+      ELSE e.value
+    END)
+    FROM jsonb_each(p_state) e
+  ), p_state);
 END
 $$""",
     ),

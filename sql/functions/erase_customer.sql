@@ -1,0 +1,52 @@
+-- Promises: nothing that tells who the customer was is left in the database, and what it recounts and has on record stands: how
+-- many bookings there were, when, and that they were this customer's. Called by POST /v1/customers/{ref}/erase.
+-- Locks: prebookings, customer, bookings, jobs. Raises: SB010 idempotency_conflict, SB035 legal_hold, SB036 customer_active,
+-- SB037 customer_not_found.
+CREATE OR REPLACE FUNCTION erase_customer(
+  p_actor jsonb, p_customer_ref text, p_reason text, p_idempotency_key text DEFAULT NULL, p_request_hash bytea DEFAULT NULL,
+  p_now timestamptz DEFAULT now()
+)
+RETURNS TABLE (body json, replayed boolean)
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_actor jsonb := p_actor || jsonb_build_object('reason', p_reason);
+  v_customer customers;
+  v_emptied bigint[];
+BEGIN
+  PERFORM set_config('holdfast.actor', v_actor::text, true);
+  PERFORM FROM prebookings p
+  WHERE p.customer_id = (SELECT c.id FROM customers c WHERE c.ref = p_customer_ref)
+  ORDER BY p.id
+  FOR UPDATE;
+  -- a twin of this request waits here, and then finds nobody of that name
+  PERFORM FROM customers c WHERE c.ref = p_customer_ref FOR UPDATE;
+  body := replay_request(p_actor ->> 'id', 'erase_customer', p_idempotency_key, p_request_hash);
+  replayed := body IS NOT NULL;
+  IF replayed THEN
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  v_customer := lock_customer(p_customer_ref);
+  PERFORM require_erasable(v_customer, p_now);
+
+  PERFORM erase_customer_rows(v_customer.id, p_customer_ref, p_now);
+  UPDATE customers c
+  SET ref = NULL, name = NULL, email = NULL, phone = NULL, language = NULL, timezone = NULL, erased_at = p_now,
+      updated_at = p_now
+  WHERE c.id = v_customer.id
+  RETURNING * INTO v_customer;
+  v_emptied := redact_audit_log(v_actor, v_customer, p_customer_ref);
+  UPDATE deliveries d SET last_answer = NULL, last_error = NULL WHERE d.audit_id = ANY (v_emptied);
+  UPDATE delivery_attempts t SET answer = NULL, error = NULL
+  FROM deliveries d
+  WHERE d.audit_id = ANY (v_emptied) AND t.delivery_id = d.id;
+
+  body := json_build_object(
+    'customer_id', v_customer.id, 'erased_at', p_now, 'audit_entries_emptied', cardinality(v_emptied)
+  );
+  PERFORM remember_request(p_actor ->> 'id', 'erase_customer', p_idempotency_key, p_request_hash, body, p_now);
+  RETURN NEXT;
+END
+$$

@@ -1,0 +1,50 @@
+-- Promises: everything that is held on a customer, as one document; of credentials that they are there, never the secret.
+-- Called by POST /v1/customers/{ref}/export. Raises: SB037 customer_not_found.
+CREATE OR REPLACE FUNCTION export_customer(p_customer_ref text)
+RETURNS json
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+  v_customer customers;
+BEGIN
+  SELECT * INTO v_customer FROM customers c WHERE c.ref = p_customer_ref;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'customer_not_found' USING ERRCODE = 'SB037', DETAIL = '{}';
+  END IF;
+  RETURN json_build_object(
+    'customer', to_jsonb(v_customer),
+    'bookings', (
+      SELECT COALESCE(json_agg(booking_json(b, v_customer.ref) ORDER BY b.created_at, b.id), '[]')
+      FROM bookings b WHERE b.customer_id = v_customer.id
+    ),
+    'prebookings', (
+      SELECT COALESCE(json_agg(prebooking_json(p) ORDER BY p.created_at, p.id), '[]')
+      FROM prebookings p WHERE p.customer_id = v_customer.id
+    ),
+    'waitlist_entries', (
+      SELECT COALESCE(json_agg(to_jsonb(w) ORDER BY w.created_at, w.id), '[]')
+      FROM waitlist_entries w WHERE w.customer_id = v_customer.id
+    ),
+    'messages', (
+      SELECT COALESCE(json_agg(to_jsonb(m) ORDER BY m.created_at, m.id), '[]')
+      FROM messages m WHERE m.customer_id = v_customer.id
+    ),
+    'credentials', (
+      SELECT COALESCE(json_agg(credentials_json(c, v_customer.ref) ORDER BY c.created_at, c.id), '[]')
+      FROM provider_credentials c WHERE c.customer_id = v_customer.id
+    ),
+    'payment_events', (
+      SELECT COALESCE(json_agg(to_jsonb(e) ORDER BY e.created_at, e.id), '[]')
+      FROM payment_events e JOIN bookings b ON b.id = e.booking_id WHERE b.customer_id = v_customer.id
+    ),
+    'audit_entries', (
+      SELECT COALESCE(json_agg(to_jsonb(a) - '{position,prev_hash,hash,xid}'::text[] ORDER BY a.id), '[]')
+      FROM audit_log a
+      WHERE a.performed_by_id = 'customer:' || v_customer.ref
+        OR (a.subject_type, a.subject_id) IN (SELECT s.subject_type, s.subject_id FROM customer_subjects(v_customer.id) s)
+    )
+  );
+END
+$$

@@ -1,0 +1,60 @@
+"""After an erasure nothing tells who the customer was: not the database, its dump, or the logs; and the rest stands."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import httpx2
+import pytest
+
+from tests.audit.support import checkpoint, faults
+from tests.credentials.support import FIRST
+from tests.factories import make_api_key
+from tests.live import LiveServer, live_server
+from tests.migrations.test_dump import require_pg_dump_for, run
+from tests.privacy.support import JWT_SECRET, REF, TRACES, leave_traces, prepare
+from tests.sql.support import call_json
+
+COUNTS = """
+    SELECT (SELECT json_object_agg(status, n) FROM (SELECT status, count(*) AS n FROM bookings GROUP BY 1) b),
+      (SELECT json_agg((booked_bookings, booked_units) ORDER BY id) FROM slots), (SELECT count(*) FROM messages),
+      (SELECT count(*) FROM customers), (SELECT count(*) FROM prebookings), (SELECT count(*) FROM waitlist_entries),
+      (SELECT count(*) FROM audit_log WHERE event = 'booking.created')
+"""
+
+
+@pytest.fixture
+async def server(dsn: str) -> AsyncIterator[LiveServer]:
+    async with live_server(dsn, ENCRYPTION_KEYS=FIRST, JWT_SECRET=JWT_SECRET, LOG_LEVEL="debug") as running:
+        yield running
+
+
+def traces_in(text: str) -> set[str]:
+    return {trace for trace in TRACES if trace in text}
+
+
+async def erase(server: LiveServer, conn: asyncpg.Connection) -> httpx2.Response:
+    async with server.client(await make_api_key(conn, "admin")) as admin:
+        return await admin.post(f"/v1/customers/{REF}/erase", json={"reason": "asked for it"})
+
+
+async def test_no_trace_of_the_customer_is_left_in_a_dump_or_a_log(
+    dsn: str, conn: asyncpg.Connection, server: LiveServer
+) -> None:
+    require_pg_dump_for(conn)
+    slots = await prepare(conn)
+    async with server.client(await make_api_key(conn, "frontend")) as frontend:
+        await leave_traces(frontend, conn, *slots)
+    await checkpoint(conn)
+    before, counts = run("pg_dump", "--no-password", "--inserts", dsn), await conn.fetch(COUNTS)
+    assert traces_in(before) == {trace for trace in TRACES if len(trace) != 14}
+    assert await faults(conn) == []
+
+    answer = await erase(server, conn)
+
+    assert answer.status_code == 200, answer.text
+    after = run("pg_dump", "--no-password", "--inserts", dsn)
+    assert [line for line in after.splitlines() if traces_in(line)] == []
+    assert traces_in(server.log) == set()
+    assert await faults(conn) == []
+    assert await conn.fetch(COUNTS) == counts
+    assert (await call_json(conn, "check_invariants"))["violation_count"] == 0
