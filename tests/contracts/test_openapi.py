@@ -13,7 +13,7 @@ WRITES = [operation for operation in OPERATIONS if operation.method != "get" and
 SIGNED = {"take_stripe_event", "take_sms"}
 # Neither a success with a body nor a problem.
 UNCHANGED = "304"
-NOTHING_TO_SAY = {"delete_credentials", "take_sms"}
+NOTHING_TO_SAY = {"delete_credentials", "delete_legal_hold", "take_sms"}
 MEDIA_TYPES = {"resource_calendar": "text/calendar", "customer_calendar": "text/calendar", "metrics": "text/plain"}
 STREAMS = {"stream_events": "Event"}
 

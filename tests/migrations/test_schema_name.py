@@ -54,7 +54,9 @@ async def test_everything_goes_into_that_schema_and_nothing_into_another(empty_d
     assert {row["nspname"] for row in schemas} == {"public", "tenant_b"}
     assert set(texts) == set(sqltree.current())
     assert [
-        name for name, text in texts.items() if "holdfast." in re.sub(r"holdfast\.(actor|growth_is_taken)\b", "", text)
+        name
+        for name, text in texts.items()
+        if "holdfast." in re.sub(r"holdfast\.(actor|erasure|growth_is_taken)\b", "", text)
     ] == []
 
 

@@ -41,7 +41,8 @@ WHAT_OTHERS_SAID = (
     f"UPDATE provider_credentials SET status = 'invalid', check_detail = '{WORD}', checked_at = now()",
     f"""UPDATE jobs SET error_message = '{WORD}', result = '{{"said": "{WORD}"}}'
     WHERE {THEIRS} OR queue LIKE 'provider:%'""",
-    f"""INSERT INTO job_attempts (job_id, lease_token, attempt, instance_id, outcome, error_message, started_at, ended_at)
+    f"""INSERT INTO job_attempts (job_id, lease_token, attempt, instance_id, outcome, error_message, started_at,
+      ended_at)
     SELECT id, 1, 1, 'test', 'failed', '{WORD}', now(), now() FROM jobs WHERE {THEIRS}""",
 )
 
