@@ -188,6 +188,8 @@ class Settings(BaseSettings):
     jobs_overdue_seconds: Annotated[int, Field(ge=1)] = 180
     jobs_keep_days: Annotated[int, Field(ge=1, le=3650)] = 3
     jobs_keep_discarded_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    deliveries_keep_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    messages_keep_days: Annotated[int, Field(ge=1, le=3650)] = 365
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -24,15 +24,22 @@ JOB_TYPES = (
 
 
 class Retention(NamedTuple):
-    """How long jobs are remembered that are over, and those that failed for good."""
+    """How long things are remembered that are over: jobs, those that failed for good, deliveries, messages."""
 
     over: timedelta = timedelta(days=3)
     discarded: timedelta = timedelta(days=30)
+    deliveries: timedelta = timedelta(days=30)
+    messages: timedelta = timedelta(days=365)
 
 
 def retention_of(settings: Settings) -> Retention:
     """What the settings say of it."""
-    return Retention(timedelta(days=settings.jobs_keep_days), timedelta(days=settings.jobs_keep_discarded_days))
+    return Retention(
+        timedelta(days=settings.jobs_keep_days),
+        timedelta(days=settings.jobs_keep_discarded_days),
+        timedelta(days=settings.deliveries_keep_days),
+        timedelta(days=settings.messages_keep_days),
+    )
 
 
 class Sweep(NamedTuple):
@@ -61,7 +68,6 @@ SWEEPS = (
     Sweep(queries.backfill_audit_chain),
     Sweep(queries.prune_job_runs),
     Sweep(queries.prune_idempotency_keys),
-    Sweep(queries.prune_deliveries),
     Sweep(queries.prune_rate_limits),
 )
 
@@ -74,7 +80,13 @@ async def keep_house(
     async def prune_jobs(db: Database, _actor: Actor, limit: int) -> int:
         return await queries.prune_jobs(db, limit, retention.over, retention.discarded)
 
-    for sweep in (*SWEEPS, Sweep(prune_jobs)):
+    async def prune_deliveries(db: Database, _actor: Actor, limit: int) -> int:
+        return await queries.prune_deliveries(db, limit, retention.deliveries)
+
+    async def prune_messages(db: Database, _actor: Actor, limit: int) -> int:
+        return await queries.prune_messages(db, limit, retention.messages)
+
+    for sweep in (*SWEEPS, Sweep(prune_jobs), Sweep(prune_deliveries), Sweep(prune_messages)):
         done = sweep.batch_size
         while done == sweep.batch_size and not out_of_time():
             done = await sweep.run(db, actor, sweep.batch_size)

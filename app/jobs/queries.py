@@ -72,9 +72,14 @@ async def backfill_audit_chain(db: Database, _actor: Actor, limit: int) -> int:
     return int(await db.call_value("backfill_audit_chain", p_limit=limit))
 
 
-async def prune_deliveries(db: Database, _actor: Actor, limit: int) -> int:
+async def prune_deliveries(db: Database, limit: int, keep: timedelta) -> int:
     """How many deliveries were over for long enough to forget."""
-    return int(await db.call_value("prune_deliveries", p_limit=limit))
+    return int(await db.call_value("prune_deliveries", p_limit=limit, p_keep=keep))
+
+
+async def prune_messages(db: Database, limit: int, keep: timedelta) -> int:
+    """How many messages were made long enough ago to forget."""
+    return int(await db.call_value("prune_messages", p_limit=limit, p_keep=keep))
 
 
 async def prune_jobs(db: Database, limit: int, keep: timedelta, keep_discarded: timedelta) -> int:

@@ -6,6 +6,7 @@ lock_customer finds whom.
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -17,7 +18,7 @@ from tests.concurrency.rivals import until_waiting
 from tests.conftest import Connect
 from tests.credentials.support import put_provider, store
 from tests.factories import ACTOR, TOMORROW, Factory, insert_booking
-from tests.sql.support import TICK, call, call_json, call_row, cancel, one, refused, violates
+from tests.sql.support import TICK, call, call_json, call_row, call_value, cancel, one, refused, violates
 
 ANN = json.dumps({"ref": "ann", "name": "Ann Example", "email": "ann@example.com", "phone": "+302101234567"})
 EMPTY = {"ip_address": None, "user_agent": None, "request_id": None, "reason": None}
@@ -295,3 +296,23 @@ async def test_export_customer_holds_everything_and_no_secret(make: Factory, con
     own = await call(conn, "customer_subjects", p_customer_id=customer_id)
     assert subjects == {row["subject_id"] for row in own}
     assert "ciphertext" not in json.dumps({k: v for k, v in document.items() if k != "audit_entries"})
+
+
+async def test_prune_messages_forgets_what_is_old_and_over_but_not_under_a_legal_hold(
+    make: Factory, conn: asyncpg.Connection
+) -> None:
+    await conn.execute("INSERT INTO message_channels (name, is_enabled) VALUES ('email', true)")
+    for ref in ("ann", "bob"):
+        await make.booking(p_customer=json.dumps({"ref": ref, "email": f"{ref}@example.com"}))
+    await call_json(conn, "put_legal_hold", p_actor=ACTOR, p_customer_ref="bob", p_reason="case 7")
+    made_at = await conn.fetchval("SELECT max(created_at) FROM messages")
+    keep = timedelta(days=10)
+    old = {"p_limit": 10, "p_keep": keep, "p_now": made_at + keep + TICK}
+
+    assert await call_value(conn, "prune_messages", **old) == 0
+    await conn.execute("UPDATE messages SET status = 'skipped', reason = 'too_late'")
+    assert await call_value(conn, "prune_messages", **old | {"p_now": made_at}) == 0
+    assert await call_value(conn, "prune_messages", **old) == 1
+
+    left = "SELECT c.ref FROM messages m JOIN customers c ON c.id = m.customer_id"
+    assert [row["ref"] for row in await conn.fetch(left)] == ["bob"]
