@@ -30,6 +30,7 @@ bench: $(VENV)/.dev  ## figures as ratios, measured in one run against pgbench a
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.queues
 	@$(BIN)/python -m benchmarks.prebookings
+	@$(BIN)/python -m benchmarks.audit
 
 format: $(VENV)/.dev  ## write the code in the house format
 	@$(BIN)/ruff format .
