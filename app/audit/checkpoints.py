@@ -47,6 +47,8 @@ class Report(NamedTuple):
 
     entries: int
     checkpoints: int
+    # each vouches for the rows that it emptied
+    erasures: int
     fault_count: int
     # the first thousand
     faults: list[Fault]
@@ -111,4 +113,4 @@ async def verify(db: Database, kept: Checkpoint | None, public_key: str | None) 
             if checkpoint.signature is None or not is_signed(public_key, checkpoint.statement, checkpoint.signature)
         ]
     more = len(faults) - len(found["faults"])
-    return Report(found["entries"], len(here), found["fault_count"] + more, faults)
+    return Report(found["entries"], len(here), found["erasures"], found["fault_count"] + more, faults)

@@ -54,6 +54,7 @@ def _show(report: Report) -> None:
             table.add_row(fault.subject_type, fault.subject_id, str(fault.audit_id or ""), fault.fault)
         console.print(table)
     console.print(
-        f"{report.entries} entries, {report.checkpoints} checkpoints: {report.fault_count or 'no'} faults"
+        f"{report.entries} entries, {report.checkpoints} checkpoints, {report.erasures} erasures:"
+        f" {report.fault_count or 'no'} faults"
         + (f", the first {len(report.faults)} of them above" if len(report.faults) < report.fault_count else "")
     )

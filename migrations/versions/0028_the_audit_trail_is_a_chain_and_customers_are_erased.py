@@ -1011,8 +1011,8 @@ $$""",
     Change(
         "functions/verify_audit_log",
         None,
-        r"""-- Promises: whether the audit trail is as it was written, as of one snapshot: how many rows and checkpoints there are, how many
--- faults, the first p_limit of them, and what the checkpoints state and who signed it, which only a key can verify.
+        r"""-- Promises: whether the audit trail is as it was written, as of one snapshot: how many rows, erasures and checkpoints there are,
+-- how many faults, the first p_limit of them, and what the checkpoints state and who signed it, which only a key can verify.
 -- Called by `holdfast audit verify`. Reads everything, writes nothing, and holds some bytes a row at most.
 CREATE OR REPLACE FUNCTION verify_audit_log(p_limit integer DEFAULT 1000)
 RETURNS json

@@ -46,7 +46,7 @@ async def test_a_checkpoint_is_printed_signed_and_verified_by_the_public_key_alo
     bad = await holdfast(dsn, "verify", "--checkpoint", str(file), "--public-key", public)
 
     assert (made.exit_code, good.exit_code, good.stderr) == (0, 0, "")
-    assert "1 checkpoints: no faults" in good.stdout
+    assert "1 checkpoints, 0 erasures: no faults" in good.stdout
     assert secret not in made.stdout + made.stderr
     assert bad.exit_code == 1
     assert "changed" in bad.stdout

@@ -229,7 +229,7 @@ async def test_lock_customer_knows_nobody_of_that_ref(conn: asyncpg.Connection, 
 
 async def test_a_repeat_under_the_same_key_answers_the_same(make: Factory, conn: asyncpg.Connection) -> None:
     await a_past(conn, make)
-    key = {"p_idempotency_key": "k", "p_request_hash": b"hash"}
+    key: dict[str, Any] = {"p_idempotency_key": "k", "p_request_hash": b"hash"}
 
     first = await erase(conn, **key)
 
