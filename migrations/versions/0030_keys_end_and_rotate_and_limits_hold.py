@@ -1,7 +1,7 @@
 """Keys end and rotate, their use is on record, and requests count against limits.
 
-Revision ID: 0031
-Revises: 0030
+Revision ID: 0030
+Revises: 0029
 """
 
 from alembic import op
@@ -9,8 +9,8 @@ from alembic import op
 from migrations import frozen
 from migrations.frozen import Change
 
-revision = "0031"
-down_revision = "0030"
+revision = "0030"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 

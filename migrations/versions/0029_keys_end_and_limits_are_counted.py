@@ -1,13 +1,13 @@
 """When API keys end and were last used, and what was spent of rate limits.
 
-Revision ID: 0030
-Revises: 0023
+Revision ID: 0029
+Revises: 0028
 """
 
 from alembic import op
 
-revision = "0030"
-down_revision = "0023"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """the audit trail is a chain and customers are erased.
 
-Revision ID: 0028
-Revises: 0027
+Revision ID: 0027
+Revises: 0026
 """
 
 from migrations import frozen
 from migrations.frozen import Change
 
-revision = "0028"
-down_revision = "0027"
+revision = "0027"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 

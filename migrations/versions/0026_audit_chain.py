@@ -1,13 +1,13 @@
 """The audit trail is a chain for each subject, checkpoints say where all were, and customers can be erased.
 
-Revision ID: 0027
-Revises: 0023
+Revision ID: 0026
+Revises: 0025
 """
 
 from alembic import op
 
-revision = "0027"
-down_revision = "0023"
+revision = "0026"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
