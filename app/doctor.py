@@ -106,6 +106,8 @@ async def _deadline_problems(database: Database, settings: Settings) -> list[str
         return [f"{name} is off for this role: docs/operations.md says how to set it" for name in sorted(endless)]
     in_force = Deadlines(timeouts["lock_timeout"], timeouts["statement_timeout"], settings.deadlines.request)
     return [f"for this role, {in_force.fault}"] if in_force.fault else []
+
+
 async def _say_how_checkpoints_stand(database: Database, settings: Settings) -> None:
     newest = await newest_audit_checkpoint(database)
     if newest["created_at"] is None:

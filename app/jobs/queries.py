@@ -67,6 +67,8 @@ async def prune_idempotency_keys(db: Database, _actor: Actor, limit: int) -> int
 async def prune_rate_limits(db: Database, _actor: Actor, limit: int) -> int:
     """How many callers have spent nothing that still counts."""
     return int(await db.call_value("prune_rate_limits", p_limit=limit))
+
+
 async def backfill_audit_chain(db: Database, _actor: Actor, limit: int) -> int:
     """How many rows of the audit trail that were not chained are now."""
     return int(await db.call_value("backfill_audit_chain", p_limit=limit))

@@ -76,7 +76,7 @@ EDITED = {
     "functions/get_booking": ("Called by GET", "Answers GET"),
     "functions/booking_json": ("p_customer_ref text)", "p_customer_ref text, p_zone text DEFAULT 'UTC')"),
     "functions/due_jobs": ("remaining_due bigint, oldest_due_age_ms bigint", "remaining_due bigint, oldest_ms bigint"),
-    "triggers/api_keys_write_audit": ("ON api_keys", "ON booking_transitions"),
+    "triggers/resources_write_audit": ("ON resources", "ON booking_transitions"),
     "triggers/bookings_guard_update": ("BEFORE UPDATE ON", "BEFORE UPDATE OF status ON"),
 }
 GONE = ["triggers/bookings_refuse_delete", "functions/list_api_keys"]
