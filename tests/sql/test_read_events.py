@@ -354,11 +354,14 @@ async def test_the_api_names_every_event_that_there_is(conn: asyncpg.Connection)
     heard += [
         f"prebooking.{word}" for word in ("created", "modified", *get_args(PrebookingStatus)) if word != "pending"
     ]
+    steps = ("created", "modified", "responded", "reminded", "paused", "resumed", "completed", "cancelled")
+    heard += [f"auto_sync.{word}" for word in steps]
     heard += [f"credentials.{word}" for word in ("created", "unchecked", "valid", "invalid", "deleted")]
     heard += ["delivery.replayed"]
     heard += [f"webhook_endpoint.{word}" for word in ("created", "modified", "disabled", "tested")]
     heard += ["schedule.created", "schedule.modified", "schedule_exception.deleted", "slot.full", "slot.modified"]
     heard += ["customer.created", "job.modified", "api_key.created", "waitlist_entry.created", "resource.modified"]
+    heard += ["crew.created", "crew_member.created", "auto_sync_participant.modified"]
 
     told = {await call_value(conn, "event_type", p_event=event) for event in heard}
 
