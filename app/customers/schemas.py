@@ -41,6 +41,8 @@ class CustomerExport(BaseModel):
     prebookings: list[dict[str, Any]]
     waitlist_entries: list[dict[str, Any]]
     messages: list[dict[str, Any]]
+    crew_memberships: list[dict[str, Any]]
+    responses: list[dict[str, Any]] = Field(description="What auto-syncs asked, and what was answered.")
     credentials: list[dict[str, Any]]
     payment_events: list[dict[str, Any]]
     audit_entries: list[dict[str, Any]]

@@ -238,97 +238,57 @@ $$""",
         "functions/audit_subject_faults",
         None,
         r"""-- Promises: every subject that is not as its last audit row says: `differs`, for later rows are cut off or somebody changed it
--- around its trigger; `missing`, for it has none. Not in it: jobs and deliveries, of which only what people do is on record;
--- columns that are not on record. Called by verify_audit_log.
+-- around its trigger; `missing`, for it has none. Not in it: jobs, deliveries and answers to auto-syncs, of which not every row
+-- is on record; columns that are not on record. Called by verify_audit_log.
 CREATE OR REPLACE FUNCTION audit_subject_faults()
 RETURNS TABLE (subject_type text, subject_id text, audit_id bigint, fault text)
 LANGUAGE plpgsql
 STABLE
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+  v_kind record;
 BEGIN
-  RETURN QUERY
-    WITH last AS MATERIALIZED (
-      SELECT a.subject_type, a.subject_id, a.id, a.new_values AS state, n.on_date
-      FROM (
-        SELECT max(m.id) AS id, d.on_date
-        FROM audit_log m
-        -- the dates of a resource are one subject
-        CROSS JOIN LATERAL (
-          SELECT CASE WHEN m.subject_type = 'schedule_exception' THEN COALESCE(m.new_values, m.old_values) ->> 'date' END
-        ) AS d (on_date)
-        GROUP BY m.subject_type, m.subject_id, d.on_date
-      ) n
-      JOIN audit_log a ON a.id = n.id
-    ), faults AS (
-      SELECT 'booking' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
-      FROM bookings s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'booking') l ON l.subject_id = s.id::text
-      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'customer' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
-      FROM customers s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'customer') l ON l.subject_id = s.id::text
-      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'resource' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
-      FROM resources s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'resource') l ON l.subject_id = s.id::text
-      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'schedule' AS subject_type, COALESCE(s.resource_id::text, l.subject_id) AS subject_id, l.id
-      FROM schedules s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'schedule') l ON l.subject_id = s.resource_id::text
-      WHERE (s.resource_id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'waitlist_entry' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
-      FROM waitlist_entries s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'waitlist_entry') l ON l.subject_id = s.id::text
-      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'prebooking' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
-      FROM prebookings s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'prebooking') l ON l.subject_id = s.id::text
-      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'provider' AS subject_type, COALESCE(s.name, l.subject_id) AS subject_id, l.id
-      FROM providers s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'provider') l ON l.subject_id = s.name
-      WHERE (s.name IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'credentials' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
-      FROM provider_credentials s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'credentials') l ON l.subject_id = s.id::text
-      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'api_key' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
-      FROM api_keys s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'api_key') l ON l.subject_id = s.id::text
-      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'job_queue' AS subject_type, COALESCE(s.name, l.subject_id) AS subject_id, l.id
-      FROM job_queues s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'job_queue') l ON l.subject_id = s.name
-      WHERE (s.name IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'message_channel' AS subject_type, COALESCE(s.name, l.subject_id) AS subject_id, l.id
-      FROM message_channels s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'message_channel') l ON l.subject_id = s.name
-      WHERE (s.name IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'webhook_secret' AS subject_type, COALESCE(s.id::text, l.subject_id) AS subject_id, l.id
-      FROM webhook_secrets s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'webhook_secret') l ON l.subject_id = s.id::text
-      WHERE (s.id IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'schedule_exception', COALESCE(s.resource_id::text, l.subject_id), l.id
-      FROM schedule_exceptions s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'schedule_exception') l
-        ON l.subject_id = s.resource_id::text AND l.on_date = s.date::text
-      WHERE (s.date IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'webhook_endpoint', COALESCE(s.id::text, l.subject_id), l.id
-      FROM webhook_endpoints s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'webhook_endpoint') l
-        ON l.subject_id = s.id::text
-      WHERE (s.id IS NULL) <> (l.state IS NULL)
-        OR jsonb_populate_record(s, l.state - '{failing_since,tested_at,updated_at}'::text[]) IS DISTINCT FROM s
-      UNION ALL
-      SELECT 'slot', COALESCE(s.id::text, l.subject_id), l.id
-      FROM slots s FULL JOIN (SELECT * FROM last x WHERE x.subject_type = 'slot') l ON l.subject_id = s.id::text
-      -- one that its schedule makes is on record from the day on which somebody changes or fills it
-      WHERE COALESCE(s.source, l.state ->> 'source') IS DISTINCT FROM 'schedule' AND (s.id IS NULL) <> (l.state IS NULL)
-        OR s.id IS NOT NULL AND l.id IS NOT NULL
-          AND jsonb_populate_record(s, l.state - '{booked_bookings,booked_units,updated_at}'::text[]) IS DISTINCT FROM s
-    )
-    SELECT f.subject_type, f.subject_id, f.id, CASE WHEN f.id IS NULL THEN 'missing' ELSE 'differs' END
-    FROM faults f;
+  FOR v_kind IN
+    SELECT *
+    FROM (
+      VALUES
+        ('api_key', 'api_keys', 'id', '{last_used_at}'::text[]),
+        ('auto_sync', 'auto_syncs', 'id', '{}'),
+        ('booking', 'bookings', 'id', '{}'),
+        ('credentials', 'provider_credentials', 'id', '{}'),
+        ('crew', 'crews', 'id', '{}'),
+        ('crew_member', 'crew_members', 'id', '{}'),
+        ('customer', 'customers', 'id', '{}'),
+        ('job_queue', 'job_queues', 'name', '{}'),
+        ('message_channel', 'message_channels', 'name', '{}'),
+        ('prebooking', 'prebookings', 'id', '{}'),
+        ('provider', 'providers', 'name', '{}'),
+        ('resource', 'resources', 'id', '{}'),
+        ('schedule', 'schedules', 'resource_id', '{}'),
+        ('schedule_exception', 'schedule_exceptions', 'resource_id', '{}'),
+        ('slot', 'slots', 'id', '{booked_bookings,booked_units,updated_at}'),
+        ('waitlist_entry', 'waitlist_entries', 'id', '{}'),
+        ('webhook_endpoint', 'webhook_endpoints', 'id', '{failing_since,tested_at,updated_at}'),
+        ('webhook_secret', 'webhook_secrets', 'id', '{}')
+    ) k (subject, relation, key, not_on_record)
+  LOOP
+    RETURN QUERY EXECUTE format(
+      $query$
+        SELECT %1$L, COALESCE(s.%3$I::text, l.subject_id), l.id, CASE WHEN l.id IS NULL THEN 'missing' ELSE 'differs' END
+        FROM %2$I s
+        FULL JOIN last_audit_entries(%1$L) l
+          ON l.subject_id = s.%3$I::text AND (l.on_date IS NULL OR l.on_date = to_jsonb(s) ->> 'date')
+        WHERE CASE
+          -- one that its schedule makes is on record from the day on which somebody changes or fills it
+          WHEN %1$L = 'slot' AND COALESCE(to_jsonb(s) ->> 'source', l.state ->> 'source') = 'schedule'
+            THEN s.%3$I IS NOT NULL AND l.id IS NOT NULL AND jsonb_populate_record(s, l.state - $1) IS DISTINCT FROM s
+          ELSE (s.%3$I IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state - $1) IS DISTINCT FROM s
+        END
+      $query$,
+      v_kind.subject, v_kind.relation, v_kind.key
+    ) USING v_kind.not_on_record;
+  END LOOP;
 END
 $$""",
     ),
@@ -450,6 +410,10 @@ BEGIN
     UNION ALL
     SELECT 'waitlist_entry', w.id::text FROM waitlist_entries w WHERE w.customer_id = p_customer_id
     UNION ALL
+    SELECT 'crew_member', m.id::text FROM crew_members m WHERE m.customer_id = p_customer_id
+    UNION ALL
+    SELECT 'auto_sync_participant', t.id::text FROM auto_sync_participants t WHERE t.customer_id = p_customer_id
+    UNION ALL
     -- of credentials that are deleted only the trail knows
     SELECT DISTINCT 'credentials', a.subject_id
     FROM audit_log a
@@ -514,7 +478,7 @@ $$""",
         None,
         r"""-- Promises: nothing that tells who the customer was is left in the database, and what it recounts and has on record stands: how
 -- many bookings there were, when, and that they were this customer's. Called by POST /v1/customers/{ref}/erase.
--- Locks: prebookings, customer, bookings, jobs. Raises: SB010 idempotency_conflict, SB035 legal_hold, SB036 customer_active,
+-- Locks: crews, prebookings, customer, bookings, jobs. Raises: SB010 idempotency_conflict, SB035 legal_hold, SB036 customer_active,
 -- SB037 customer_not_found.
 CREATE OR REPLACE FUNCTION erase_customer(
   p_actor jsonb, p_customer_ref text, p_reason text, p_idempotency_key text DEFAULT NULL, p_request_hash bytea DEFAULT NULL,
@@ -530,6 +494,12 @@ DECLARE
   v_emptied bigint[];
 BEGIN
   PERFORM set_config('holdfast.actor', v_actor::text, true);
+  PERFORM FROM crews w
+  WHERE w.id IN (
+    SELECT m.crew_id FROM crew_members m JOIN customers c ON c.id = m.customer_id WHERE c.ref = p_customer_ref
+  )
+  ORDER BY w.id
+  FOR NO KEY UPDATE;
   PERFORM FROM prebookings p
   WHERE p.customer_id = (SELECT c.id FROM customers c WHERE c.ref = p_customer_ref)
   ORDER BY p.id
@@ -592,6 +562,7 @@ BEGIN
   UPDATE bookings b SET metadata = '{}', updated_at = p_now WHERE b.customer_id = p_customer_id AND b.metadata <> '{}';
   UPDATE messages m SET detail = NULL, provider_ref = NULL, language = NULL, updated_at = p_now
   WHERE m.customer_id = p_customer_id;
+  UPDATE crew_members m SET left_at = p_now WHERE m.customer_id = p_customer_id AND m.left_at IS NULL;
   DELETE FROM provider_credentials c WHERE c.customer_id = p_customer_id;
 
   v_ids := ARRAY(
@@ -684,6 +655,14 @@ BEGIN
       SELECT COALESCE(json_agg(to_jsonb(m) ORDER BY m.created_at, m.id), '[]')
       FROM messages m WHERE m.customer_id = v_customer.id
     ),
+    'crew_memberships', (
+      SELECT COALESCE(json_agg(to_jsonb(m) || jsonb_build_object('crew_name', w.name) ORDER BY m.joined_at, m.id), '[]')
+      FROM crew_members m JOIN crews w ON w.id = m.crew_id WHERE m.customer_id = v_customer.id
+    ),
+    'responses', (
+      SELECT COALESCE(json_agg(to_jsonb(t) || jsonb_build_object('event_name', a.event_name) ORDER BY t.created_at, t.id), '[]')
+      FROM auto_sync_participants t JOIN auto_syncs a ON a.id = t.auto_sync_id WHERE t.customer_id = v_customer.id
+    ),
     'credentials', (
       SELECT COALESCE(json_agg(credentials_json(c, v_customer.ref) ORDER BY c.created_at, c.id), '[]')
       FROM provider_credentials c WHERE c.customer_id = v_customer.id
@@ -699,6 +678,33 @@ BEGIN
         OR (a.subject_type, a.subject_id) IN (SELECT s.subject_type, s.subject_id FROM customer_subjects(v_customer.id) s)
     )
   );
+END
+$$""",
+    ),
+    Change(
+        "functions/last_audit_entries",
+        None,
+        r"""-- Promises: the last audit row of each subject of a type, and the state that it left; the dates of a resource's exceptions
+-- are one subject, and each has its last. Called by audit_subject_faults.
+CREATE OR REPLACE FUNCTION last_audit_entries(p_subject_type text)
+RETURNS TABLE (subject_id text, on_date text, id bigint, state jsonb)
+LANGUAGE plpgsql
+STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+  RETURN QUERY
+    SELECT a.subject_id, n.on_date, a.id, a.new_values
+    FROM (
+      SELECT max(m.id) AS id, d.on_date
+      FROM audit_log m
+      CROSS JOIN LATERAL (
+        SELECT CASE WHEN p_subject_type = 'schedule_exception' THEN COALESCE(m.new_values, m.old_values) ->> 'date' END
+      ) AS d (on_date)
+      WHERE m.subject_type = p_subject_type
+      GROUP BY m.subject_id, d.on_date
+    ) n
+    JOIN audit_log a ON a.id = n.id;
 END
 $$""",
     ),
@@ -916,14 +922,25 @@ DECLARE
   v_entries bigint := (
     SELECT count(*) FROM waitlist_entries w WHERE w.customer_id = p_customer.id AND w.status IN ('waiting', 'offered')
   );
+  v_auto_syncs bigint := (
+    SELECT count(*) FROM auto_syncs a
+    WHERE a.status IN ('running', 'paused') AND (
+      a.organizer_id = p_customer.id
+      OR EXISTS (
+        SELECT FROM auto_sync_participants p
+        WHERE p.auto_sync_id = a.id AND p.customer_id = p_customer.id AND p.removed_at IS NULL
+      )
+    )
+  );
   v_messages bigint := (SELECT count(*) FROM messages m WHERE m.customer_id = p_customer.id AND m.status = 'sending');
 BEGIN
   IF p_customer.legal_hold_since IS NOT NULL THEN
     RAISE EXCEPTION 'legal_hold' USING ERRCODE = 'SB035', DETAIL = json_build_object('since', p_customer.legal_hold_since);
   END IF;
-  IF v_bookings + v_prebookings + v_entries + v_messages > 0 THEN
+  IF v_bookings + v_prebookings + v_entries + v_auto_syncs + v_messages > 0 THEN
     RAISE EXCEPTION 'customer_active' USING ERRCODE = 'SB036', DETAIL = json_build_object(
-      'bookings', v_bookings, 'prebookings', v_prebookings, 'waitlist_entries', v_entries, 'messages', v_messages
+      'bookings', v_bookings, 'prebookings', v_prebookings, 'waitlist_entries', v_entries, 'auto_syncs', v_auto_syncs,
+      'messages', v_messages
     );
   END IF;
 END

@@ -16,6 +16,10 @@ BEGIN
     UNION ALL
     SELECT 'waitlist_entry', w.id::text FROM waitlist_entries w WHERE w.customer_id = p_customer_id
     UNION ALL
+    SELECT 'crew_member', m.id::text FROM crew_members m WHERE m.customer_id = p_customer_id
+    UNION ALL
+    SELECT 'auto_sync_participant', t.id::text FROM auto_sync_participants t WHERE t.customer_id = p_customer_id
+    UNION ALL
     -- of credentials that are deleted only the trail knows
     SELECT DISTINCT 'credentials', a.subject_id
     FROM audit_log a

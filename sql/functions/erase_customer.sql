@@ -1,6 +1,6 @@
 -- Promises: nothing that tells who the customer was is left in the database, and what it recounts and has on record stands: how
 -- many bookings there were, when, and that they were this customer's. Called by POST /v1/customers/{ref}/erase.
--- Locks: prebookings, customer, bookings, jobs. Raises: SB010 idempotency_conflict, SB035 legal_hold, SB036 customer_active,
+-- Locks: crews, prebookings, customer, bookings, jobs. Raises: SB010 idempotency_conflict, SB035 legal_hold, SB036 customer_active,
 -- SB037 customer_not_found.
 CREATE OR REPLACE FUNCTION erase_customer(
   p_actor jsonb, p_customer_ref text, p_reason text, p_idempotency_key text DEFAULT NULL, p_request_hash bytea DEFAULT NULL,
@@ -16,6 +16,12 @@ DECLARE
   v_emptied bigint[];
 BEGIN
   PERFORM set_config('holdfast.actor', v_actor::text, true);
+  PERFORM FROM crews w
+  WHERE w.id IN (
+    SELECT m.crew_id FROM crew_members m JOIN customers c ON c.id = m.customer_id WHERE c.ref = p_customer_ref
+  )
+  ORDER BY w.id
+  FOR NO KEY UPDATE;
   PERFORM FROM prebookings p
   WHERE p.customer_id = (SELECT c.id FROM customers c WHERE c.ref = p_customer_ref)
   ORDER BY p.id

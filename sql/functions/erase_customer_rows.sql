@@ -22,6 +22,7 @@ BEGIN
   UPDATE bookings b SET metadata = '{}', updated_at = p_now WHERE b.customer_id = p_customer_id AND b.metadata <> '{}';
   UPDATE messages m SET detail = NULL, provider_ref = NULL, language = NULL, updated_at = p_now
   WHERE m.customer_id = p_customer_id;
+  UPDATE crew_members m SET left_at = p_now WHERE m.customer_id = p_customer_id AND m.left_at IS NULL;
   DELETE FROM provider_credentials c WHERE c.customer_id = p_customer_id;
 
   v_ids := ARRAY(

@@ -24,7 +24,9 @@ COUNTS = """
 
 @pytest.fixture
 async def server(dsn: str) -> AsyncIterator[LiveServer]:
-    async with live_server(dsn, ENCRYPTION_KEYS=FIRST, JWT_SECRET=JWT_SECRET, LOG_LEVEL="debug") as running:
+    async with live_server(
+        dsn, ENCRYPTION_KEYS=FIRST, JWT_SECRET=JWT_SECRET, LOG_LEVEL="debug", TRUSTED_PROXIES="127.0.0.1"
+    ) as running:
         yield running
 
 

@@ -143,7 +143,7 @@ async def test_after_the_newest_checkpoint_whoever_computes_hashes_can_cut_the_e
 
 
 async def test_a_subject_changed_around_its_trigger_is_found(make: Factory, conn: asyncpg.Connection) -> None:
-    """audit_subject_faults: the last entry and the row disagree."""
+    """audit_subject_faults: the row and its last_audit_entries disagree."""
     booking_id = await make.booking()
     await cancel(conn, booking_id)
     last = await conn.fetchval("SELECT max(id) FROM audit_log WHERE subject_id = $1", str(booking_id))
@@ -158,6 +158,7 @@ async def test_a_subject_changed_around_its_trigger_is_found(make: Factory, conn
 FUNCTIONS = (
     "audit_chain_faults",
     "audit_subject_faults",
+    "last_audit_entries",
     "audit_checkpoint_faults",
     "verify_audit_log",
     "audit_digest",

@@ -8,6 +8,7 @@ import asyncio
 import json
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -18,6 +19,7 @@ from tests.concurrency.rivals import until_waiting
 from tests.conftest import Connect
 from tests.credentials.support import put_provider, store
 from tests.factories import ACTOR, TOMORROW, Factory, insert_booking
+from tests.sql.auto_syncs import make_crew, start
 from tests.sql.support import TICK, call, call_json, call_row, call_value, cancel, one, refused, violates
 
 ANN = json.dumps({"ref": "ann", "name": "Ann Example", "email": "ann@example.com", "phone": "+302101234567"})
@@ -169,7 +171,8 @@ async def test_require_erasable_names_what_is_still_to_happen(make: Factory, con
     with refused("SB036", "customer_active") as refusal:
         await erase(conn)
 
-    assert refusal.detail == {"bookings": 1, "prebookings": 0, "waitlist_entries": 1, "messages": 0}
+    counts = {"bookings": 1, "prebookings": 0, "waitlist_entries": 1, "auto_syncs": 0, "messages": 0}
+    assert refusal.detail == counts
     assert await conn.fetchval("SELECT count(*) FROM customers WHERE ref = 'ann'") == 1
 
 
@@ -316,3 +319,24 @@ async def test_prune_messages_forgets_what_is_old_and_over_but_not_under_a_legal
 
     left = "SELECT c.ref FROM messages m JOIN customers c ON c.id = m.customer_id"
     assert [row["ref"] for row in await conn.fetch(left)] == ["bob"]
+
+
+async def test_who_is_still_asked_by_an_auto_sync_is_not_erased_and_then_leaves_the_crew(
+    conn: asyncpg.Connection,
+) -> None:
+    crew_id = await make_crew(conn, "ann", "bob")
+    sync = await start(conn, crew_id)
+
+    for ref in ("ann", "org"):
+        with refused("SB036", "customer_active") as refusal:
+            await erase(conn, ref)
+        assert refusal.detail["auto_syncs"] == 1
+    await call(conn, "set_auto_sync_status", p_actor=ACTOR, p_auto_sync_id=UUID(sync["id"]), p_status="cancelled")
+    document = await call_json(conn, "export_customer", p_customer_ref="ann")
+    await erase(conn)
+
+    assert [crew["crew_name"] for crew in document["crew_memberships"]] == ["Football"]
+    assert [asked["event_name"] for asked in document["responses"]] == [sync["event_name"]]
+    left = "SELECT c.ref, m.left_at IS NOT NULL FROM crew_members m JOIN customers c ON c.id = m.customer_id ORDER BY 1"
+    assert [tuple(row) for row in await conn.fetch(left)] == [("bob", False), (None, True)]
+    assert await faults(conn) == []
