@@ -4,6 +4,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.rate_limits import Standing
 
+Headers = list[tuple[bytes, bytes]]
+
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 # data is neither a page nor part of one
@@ -16,6 +18,14 @@ PAGE_POLICY = (
         b"img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 )
+
+
+def _policy_for(headers: Headers) -> Headers:
+    """None for a page that brought its own."""
+    if any(name == b"content-security-policy" for name, _ in headers):
+        return []
+    is_page = (b"content-type", b"text/html; charset=utf-8") in headers
+    return [PAGE_POLICY if is_page else DATA_POLICY]
 
 
 class ResponseHeaders:
@@ -35,8 +45,7 @@ class ResponseHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message["headers"])
-                is_page = (b"content-type", b"text/html; charset=utf-8") in headers
-                headers += [*self._always, PAGE_POLICY if is_page else DATA_POLICY]
+                headers += [*self._always, *_policy_for(headers)]
                 standing: Standing | None = state.get("rate_limit")
                 if standing:
                     headers += standing.headers

@@ -21,12 +21,16 @@ from tests.api.test_prebookings import ELEVEN, TEN, body_of
 from tests.conftest import client_of, settings_for
 from tests.contracts.support import Operation, operations
 from tests.factories import Factory
+from tests.sql.auto_syncs import make_crew, start
 from tests.sql.prebookings import RULES, put_provider
 from tests.sql.schedules import put_schedule
 from tests.unit.test_tokens import SECRET, signed
 
 ANN, BOB = "ann-4711", "bob-4712"
-TABLES = ("bookings", "waitlist_entries", "prebookings", "provider_credentials", "customers")
+TABLES = (
+    *("bookings", "waitlist_entries", "prebookings", "provider_credentials", "customers", "crews", "crew_members"),
+    *("auto_syncs", "auto_sync_participants"),
+)
 
 
 class Rule(NamedTuple):
@@ -52,6 +56,8 @@ RULES_OF = {
     "list_prebookings": Rule("own", params=NAMED),
     "list_credentials": Rule("own", params=NAMED),
     "list_events": Rule("own"),
+    "list_crews": Rule("own"),
+    "list_auto_syncs": Rule("own"),
     "create_booking": Rule("forbidden", FOR_ANN | {"slot_id": "{free_slot}"}),
     "create_bookings": Rule("forbidden", FOR_ANN | {"items": [{"slot_id": "{free_slot}"}]}),
     "create_recurring_bookings": Rule(
@@ -66,6 +72,15 @@ RULES_OF = {
     "get_prebooking": Rule("hidden"),
     "get_preferences": Rule("hidden"),
     "customer_calendar": Rule("hidden"),
+    "get_crew": Rule("hidden"),
+    "list_crew_members": Rule("hidden"),
+    "get_auto_sync": Rule("hidden"),
+    "create_auto_sync": Rule("hidden", {"crew_id": "{crew_id}", "event_name": "Dinner", "timezone": "UTC"}),
+    "pause_auto_sync": Rule("hidden", {}),
+    "resume_auto_sync": Rule("hidden", {}),
+    "record_response": Rule("hidden", {"answer": "accepted"}),
+    "cancel_auto_sync": Rule("hidden", {}),
+    "remove_crew_member": Rule("hidden"),
     "put_preferences": Rule("hidden", {"language": "el"}),
     "accept_offer": Rule("hidden"),
     "reschedule_booking": Rule("hidden", {"slot_id": "{free_slot}"}, headers=SEEN),
@@ -131,6 +146,7 @@ async def world(settings: Settings, conn: asyncpg.Connection, make: Factory) -> 
     await put_provider(conn)
     full, free = await make.slot(), await make.slot(max_bookings=9)
     await make.booking(full, p_customer='{"ref": "somebody"}')
+    crew_id = await make_crew(conn, ANN, organizer=ANN)
     app = create_app(
         settings.model_copy(
             update={"jwt_secret": SecretStr(SECRET), "encryption_keys": SecretStr(new_encryption_key())}
@@ -157,6 +173,9 @@ async def world(settings: Settings, conn: asyncpg.Connection, make: Factory) -> 
                 "booking_id": await made("/v1/bookings", {"slot_id": str(await make.slot())}),
                 "entry_id": await made("/v1/waitlist", {"slot_id": str(full)}),
                 "prebooking_id": await made("/v1/prebookings", body_of(pitch, None, TEN)),
+                "crew_id": str(crew_id),
+                "member_id": str(await conn.fetchval("SELECT id FROM crew_members")),
+                "auto_sync_id": (await start(conn, crew_id))["id"],
             },
             ann,
             bob,

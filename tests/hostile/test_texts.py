@@ -62,7 +62,8 @@ def facts(name: str, place: str) -> dict[str, Any]:
         "updated_at": TOMORROW.isoformat(),
     }
     resource = {"name": place, "timezone": "UTC"}
-    return facts_of({"customer": {"name": name}, "resource": resource, "booking": booking, "prebooking": None})
+    about = {"booking": booking, "prebooking": None, "auto_sync": None}
+    return facts_of({"customer": {"name": name}, "resource": resource} | about)
 
 
 @pytest.fixture(scope="module")

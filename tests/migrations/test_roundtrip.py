@@ -42,7 +42,7 @@ async def use(conn: asyncpg.Connection) -> None:
 async def use_rules(conn: asyncpg.Connection, make: Factory) -> None:
     """The same in the tables of schedules, waitlists and payments."""
     resource_id = await make.resource(f"Ruled {uuid4()}")
-    await put_schedule(conn, resource_id, max_bookings=1, horizon_days=1, p_now=TOMORROW - HOUR)
+    await put_schedule(conn, resource_id, max_bookings=1, horizon_days=2, p_now=TOMORROW - HOUR)
     await put_exception(conn, resource_id, TOMORROW.date(), [], p_now=TOMORROW - HOUR)
     slot_id = await conn.fetchval("SELECT id FROM slots WHERE resource_id = $1 ORDER BY starts_at LIMIT 1", resource_id)
     held = await make.booking(slot_id, p_payment_method="pay_now", p_now=TOMORROW - HOUR)

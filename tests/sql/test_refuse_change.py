@@ -33,7 +33,7 @@ async def test_the_trail_is_append_only(
     "statement",
     [
         "DELETE FROM bookings",
-        "TRUNCATE bookings, waitlist_entries, prebookings, prebooking_attempts",
+        "TRUNCATE bookings CASCADE",
         "TRUNCATE slots CASCADE",
         "TRUNCATE resources CASCADE",
     ],

@@ -68,7 +68,7 @@ async def test_the_life_of_a_booking_arrives_signed_and_in_an_order_that_can_be_
     (first, *_) = receiver.received
     assert first.headers["content-type"] == "application/json"
     with pytest.raises(WebhookVerificationError):
-        first._replace(body=first.body.replace(b"confirmed", b"cancelled")).verified(secret)
+        first._replace(body=first.body.replace(b"booking.", b"cooking.")).verified(secret)
 
 
 async def test_an_endpoint_without_a_filter_is_told_every_event(
