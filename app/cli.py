@@ -11,31 +11,24 @@ from typing import Annotated, Any
 
 import asyncpg
 import typer
-import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 
-from app import demo as demonstration
-from app import doctor as diagnosis
 from app import embedded
 from app.audit.commands import audit
 from app.bookings.importing import import_bookings, read_rows
 from app.database import Database, open_database
 from app.errors import Problem
-from app.installation import OPERATOR, installation, notes, with_database
+from app.installation import OPERATOR, installation, notes, run_migrations, with_database
 from app.jobs.board import tables_of
 from app.jobs.housekeeping import retention_of
 from app.jobs.processor import process_jobs as run_jobs
 from app.jobs.queries import job_stats
 from app.jobs.worker import Worker
 from app.key_commands import keys
-from app.main import create_app, handlers_of
-from app.migrate import migrate as run_migrations
 from app.schemas import is_timezone
 from app.security import Actor
 from app.settings import Settings
-from app.simulator.serving import play
-from app.simulator.world import Conduct
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A headless booking backend."
@@ -58,6 +51,8 @@ def listen(settings: Settings) -> socket.socket:
 @app.command()
 def demo(*, once: Annotated[bool, typer.Option("--once", help="End after the story.")] = False) -> None:
     """Race, complete, audit and win an opening on an embedded Postgres, then keep serving."""
+    from app import demo as demonstration
+
     os.environ.setdefault("LOG_LEVEL", "warning")
     with installation() as settings, listen(settings) as listener:
         asyncio.run(demonstration.run(settings, listener, keep_serving=not once))
@@ -66,6 +61,9 @@ def demo(*, once: Annotated[bool, typer.Option("--once", help="End after the sto
 @app.command()
 def simulator(port: Annotated[int, typer.Option(help="Port to listen on; 0 is any that is free.")] = 0) -> None:
     """Play a provider to try prebookings at: docs/providers.md describes it."""
+    from app.simulator.serving import play
+    from app.simulator.world import Conduct
+
     play(Conduct(), port)
 
 
@@ -79,6 +77,8 @@ def serve(
     worker: Annotated[bool, typer.Option("--worker", help="Do what is due, at the moment it is; WORKER.")] = False,
 ) -> None:
     """Serve the API. Without DATABASE_URL, on an embedded Postgres of its own."""
+    import uvicorn
+
     with installation() as settings:
         if migrate:
             run_migrations(settings)
@@ -110,6 +110,7 @@ def migrate() -> None:
 @app.command()
 def process_jobs() -> None:
     """Do what is due, as a call of /cron/process-jobs does, and print the report."""
+    from app.main import handlers_of
 
     async def work(database: Database) -> str:
         settings = Settings()
@@ -122,6 +123,7 @@ def process_jobs() -> None:
 @app.command()
 def worker() -> None:
     """Do what is due, at the moment it is, until SIGTERM: then end what is at work, and stop."""
+    from app.main import handlers_of
 
     async def work(settings: Settings) -> None:
         async with open_database(settings) as database:
@@ -165,14 +167,18 @@ def import_bookings_file(
 @app.command()
 def doctor() -> None:
     """Say what is configured, and what is wrong with it."""
+    from app.doctor import examine
+
     with installation() as settings:
-        healthy = asyncio.run(diagnosis.examine(settings, embedded_server=Settings().database_url is None))
+        healthy = asyncio.run(examine(settings, embedded_server=Settings().database_url is None))
     raise typer.Exit(0 if healthy else 1)
 
 
 @app.command()
 def openapi() -> None:
     """Print the API description."""
+    from app.main import create_app
+
     typer.echo(json.dumps(create_app(Settings()).openapi(), indent=2))
 
 

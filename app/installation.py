@@ -12,7 +12,6 @@ from rich.console import Console
 from app import embedded
 from app.database import Database, open_database
 from app.log import configure_logging
-from app.migrate import migrate as run_migrations
 from app.security import Actor
 from app.settings import Settings
 
@@ -21,6 +20,13 @@ Answer = TypeVar("Answer")
 OPERATOR = Actor("admin", f"cli:{os.environ.get('USER', 'unknown')}")
 
 notes = Console(stderr=True)
+
+
+def run_migrations(settings: Settings) -> None:
+    """Bring the installation's database to this version's schema."""
+    from app.migrate import migrate
+
+    migrate(settings)
 
 
 @contextmanager

@@ -273,7 +273,7 @@ BEGIN
         ('webhook_secret', 'webhook_secrets', 'id', '{}')
     ) k (subject, relation, key, not_on_record)
   LOOP
-    RETURN QUERY EXECUTE format(
+    FOR subject_type, subject_id, audit_id, fault IN EXECUTE format(
       $query$
         SELECT %1$L, COALESCE(s.%3$I::text, l.subject_id), l.id, CASE WHEN l.id IS NULL THEN 'missing' ELSE 'differs' END
         FROM %2$I s
@@ -287,7 +287,10 @@ BEGIN
         END
       $query$,
       v_kind.subject, v_kind.relation, v_kind.key
-    ) USING v_kind.not_on_record;
+    ) USING v_kind.not_on_record
+    LOOP
+      RETURN NEXT;
+    END LOOP;
   END LOOP;
 END
 $$""",

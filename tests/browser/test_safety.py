@@ -30,10 +30,9 @@ async def gone(browsers: Browsers) -> bool:
     return False
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_scripts_of_other_hosts_are_not_loaded(site: Site, adapter_for: MakeAdapter, host: str) -> None:
+async def test_scripts_of_other_hosts_are_not_loaded(site: Site, adapter_for: MakeAdapter) -> None:
     async with serve(other := Site("")) as url:
-        there = url.replace("127.0.0.1", host)
+        there = url.replace("127.0.0.1", "localhost")
         site.form_extra = (
             f"<script src='{there}/a.js'></script><img src='{there}/a.png'><iframe src='{there}/'></iframe>"
         )
@@ -121,7 +120,7 @@ async def test_closing_ends_the_browser_and_its_files(site: Site, adapter_for: M
     assert await gone(browsers)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("delay", [0.0, 0.3, 1.0])
 async def test_cancelling_at_any_time_leaves_no_browser(
     site: Site, browsers: Browsers, adapter_for: MakeAdapter, delay: float
 ) -> None:

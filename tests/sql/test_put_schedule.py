@@ -781,7 +781,7 @@ async def assert_fits(house: House, rules: dict[str, Any], plan: Any) -> None:
 
 
 @settings(
-    max_examples=30,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
