@@ -125,7 +125,7 @@ def aim(members: Any, known: dict[str, str]) -> Any:
 
 
 @schema.parametrize()
-@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.settings(max_examples=10, deadline=None)
 def test_no_request_breaks_the_server_or_the_description(target: Target, case: schemathesis.Case[Any]) -> None:
     for principal in PRINCIPALS:
         try_out(target, principal, case)

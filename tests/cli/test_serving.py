@@ -63,8 +63,7 @@ def server_runs(data_dir: Path) -> bool:
     return (data_dir / "postgres" / "postmaster.pid").exists()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("workers", "ending"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
 def test_serve_stops_its_postgres_when_it_is_stopped(
     data_dir: Path, port: int, workers: str, ending: signal.Signals
 ) -> None:

@@ -100,7 +100,7 @@ async def test_at_the_end_of_a_run_what_hangs_is_cancelled_and_what_does_not_hea
     heard = await enqueue_many(conn, 3, "hearing")
     unheard = await enqueue(conn, "deaf")
 
-    report = await run_for(database, 0.5, handler(hearing, "hearing", needs=0.1), handler(deaf, "deaf", needs=0.1))
+    report = await run_for(database, 2.0, handler(hearing, "hearing", needs=0.1), handler(deaf, "deaf", needs=0.1))
 
     assert report.budget_exhausted
     assert (report.claimed, report.retried) == (4, 3)
@@ -119,7 +119,7 @@ async def test_a_hanging_provider_does_not_keep_the_caller_waiting(
     ids = await enqueue_many(conn, 4, "post", payload={"url": someone.url("hang")})
 
     async with httpx2.AsyncClient(timeout=None) as client:
-        await run_for(database, 0.5, posts(client, needs=0.1))
+        await run_for(database, 2.0, posts(client, needs=0.1))
 
     assert await statuses(conn, "post") == {"pending": 4}
     assert sorted(someone.keys) == sorted(f"{job_id}:post" for job_id in ids)
@@ -300,7 +300,7 @@ async def test_a_job_that_needs_more_time_than_is_left_is_given_back_once(
     starts = Starts()
     job_id = await enqueue(conn, "slow")
 
-    report = await run_for(database, 0.6, handler(starts, "slow", needs=0.7), handler(starts, needs=0.1))
+    report = await run_for(database, 2.0, handler(starts, "slow", needs=2.1), handler(starts, needs=0.1))
 
     assert (starts.began_at, report.released) == ({}, 1)
     assert ((await job_row(conn, job_id))["attempt"], await attempts_of(conn, job_id)) == (0, ["released"])

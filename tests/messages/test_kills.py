@@ -14,12 +14,14 @@ import pytest
 
 from app.database import Database
 from app.settings import Settings
+from tests.concurrency.rivals import until
 from tests.factories import Factory
 from tests.jobs.support import PATIENCE_SECONDS, lose_leases
 from tests.live import ROOT
 from tests.messages.support import CUSTOMER, MailServer, SmsProvider, run
 
 ROUNDS = 10
+SESSIONS = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'holdfast'"
 NAMES = ("smtp_url", "mail_from", "sms_url", "sms_account", "sms_token", "sms_from", "quiet_hours", "database_url")
 SECRET = ("smtp_url", "sms_token", "database_url")
 
@@ -85,11 +87,14 @@ async def kill_in_rounds(
         mail.on_rcpt, mail.on_data, sms.on_taken = (
             killer.strike if n % 3 == point else (lambda: None) for point in range(3)
         )
+        since = await conn.fetchval("SELECT clock_timestamp()")
         async with asyncio.timeout(PATIENCE_SECONDS):
             mother.stdin.write(b"\n")
             killer.pid = int(await mother.stdout.readline())
             await make.booking(p_customer=json.dumps(CUSTOMER))
             await killer.struck.wait()
+        # a session whose client was killed carries its claim out, finds nobody to tell, and goes
+        await until(conn, f"NOT EXISTS ({SESSIONS} AND backend_start > '{since}')")
         await lose_leases(conn)
         await run(database, settings)
 
