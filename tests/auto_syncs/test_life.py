@@ -62,9 +62,9 @@ class Scene:
         self._runner = runner_of(database, send_message(database, settings), deliver_webhook(database, settings))
 
     async def send(self) -> None:
-        """Send what is to be sent, as if its time had come."""
-        await hurry_messages(self.conn)
-        await do_all(self._runner)
+        """Send what is to be sent, as if its time had come, and what found no room at its receiver again."""
+        while await hurry_messages(self.conn):
+            await do_all(self._runner)
 
     async def sweep(self, function: str, after: timedelta) -> None:
         """What the processor does so long after now, three times over."""
@@ -74,10 +74,10 @@ class Scene:
         await self.send()
 
 
-async def hurry_messages(conn: asyncpg.Connection) -> None:
-    await conn.execute(
-        "UPDATE jobs SET run_at = now() WHERE status = 'pending' AND run_at > now() AND queue IS NOT NULL"
-    )
+async def hurry_messages(conn: asyncpg.Connection) -> int:
+    """Let everything be due that is to be sent, and say how much that is."""
+    due = "UPDATE jobs SET run_at = now() WHERE status = 'pending' AND queue IS NOT NULL RETURNING id"
+    return len(await conn.fetch(due))
 
 
 @pytest.fixture
