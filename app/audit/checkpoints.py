@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asyncpg import Record
 
@@ -57,14 +57,17 @@ class Report(NamedTuple):
 def load_checkpoint(text: str) -> Checkpoint:
     """The checkpoint that `dump` wrote. Raises ValueError for anything else."""
     try:
-        given = json.loads(text)
-        signature = base64.b64decode(given["signature"]) if given["signature"] else None
-        checkpoint = Checkpoint(str(given["statement"]), signature)
+        checkpoint = _checkpoint_of(json.loads(text))
         _ = checkpoint.number
     except (KeyError, TypeError, ValueError):
         msg = "this is no checkpoint as `holdfast audit checkpoint` prints it"
         raise ValueError(msg) from None
     return checkpoint
+
+
+def _checkpoint_of(written: dict[str, Any]) -> Checkpoint:
+    signature = base64.b64decode(written["signature"]) if written["signature"] else None
+    return Checkpoint(str(written["statement"]), signature)
 
 
 async def make_checkpoint(db: Database, key: SigningKey | None, patience: float = PATIENCE) -> Checkpoint:
@@ -94,10 +97,7 @@ async def verify(db: Database, kept: Checkpoint | None, public_key: str | None) 
     """Everything that is wrong with the trail, its checkpoints, and the one that was kept elsewhere."""
     found = await queries.verify_audit_log(db)
     faults = [Fault(**fault) for fault in found["faults"]]
-    here = {
-        c["number"]: Checkpoint(c["statement"], base64.b64decode(c["signature"]) if c["signature"] else None)
-        for c in found["checkpoints"]
-    }
+    here = {stored["number"]: _checkpoint_of(stored) for stored in found["checkpoints"]}
     checked = list(here.values())
     if kept is not None:
         checked.append(kept)
