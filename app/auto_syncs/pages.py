@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from app.auto_syncs import queries
-from app.auto_syncs.rendering import HEADERS, Given, Pages, State
+from app.auto_syncs.rendering import HEADERS, Given, State, pages_in
 from app.auto_syncs.schemas import MAX_TIMES, Answer
 from app.database import TROUBLE, Db
 from app.errors import CODES, Problem, problem_of
@@ -98,5 +98,5 @@ def _state_of(error: Exception) -> State:
 def _page(
     request: Request, state: State, invitation: dict[str, object] | None = None, given: Given | None = None
 ) -> HTMLResponse:
-    text = Pages(request.app.state.settings.message_language).render(state, invitation, given)
+    text = pages_in(request.app.state.settings.message_language).render(state, invitation, given)
     return HTMLResponse(text, STATUSES[state], HEADERS)

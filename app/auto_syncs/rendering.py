@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -32,7 +33,7 @@ class Given(NamedTuple):
 
 
 class Pages:
-    """The pages in the languages that there are."""
+    """The pages in the languages that there are; their templates are read once: see `pages_in`."""
 
     def __init__(self, default_language: str) -> None:
         self._files = Localised([OURS], default_language)
@@ -42,3 +43,9 @@ class Pages:
         spoken = self._files.spoken("_respond", invitation["language"] if invitation else None)
         facts = with_local_times(invitation, ZoneInfo(invitation["timezone"])) if invitation else None
         return self._files.render(NAME, {"spoken": spoken, "state": state, "auto_sync": facts, "given": given})
+
+
+@lru_cache(maxsize=1)
+def pages_in(default_language: str) -> Pages:
+    """The pages, for readers whose language is not known or not there in that one."""
+    return Pages(default_language)
