@@ -37,6 +37,8 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool, schema: str) -> None:
         self._pool = pool
+        # the pool would let whoever comes just as a connection is given back go before all who wait for one
+        self._turn = asyncio.Semaphore(pool.get_max_size())
         self.schema = schema
 
     async def call(self, function: str, /, **arguments: object) -> list[asyncpg.Record]:
@@ -61,19 +63,25 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"]:
-        connection = await self._acquire()
+        until = asyncio.get_running_loop().time() + deadlines.CONNECTION
         try:
-            yield connection
+            async with asyncio.timeout_at(until):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Problem("busy") from None
+        try:
+            connection = await self._acquire(until - asyncio.get_running_loop().time())
+            try:
+                yield connection
+            finally:
+                await self._pool.release(connection)
         finally:
-            await self._pool.release(connection)
+            self._turn.release()
 
-    async def _acquire(self) -> "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]":
+    async def _acquire(self, patience: float) -> "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]":
         try:
-            return await self._pool.acquire(timeout=deadlines.CONNECTION)
+            return await self._pool.acquire(timeout=patience)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            # with every connection made, time ran out in the queue; else it ran out while one was being made
-            if isinstance(error, TimeoutError) and self._pool.get_size() == self._pool.get_max_size():
-                raise Problem("busy") from None
             # The kind, not the message: that one names hosts and users.
             logger.warning(
                 "cannot connect to the database", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None)

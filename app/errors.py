@@ -195,9 +195,14 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
 
 def problem_response(request: Request, problem: Problem) -> Response:
+    """The problem as application/problem+json, with the id of its request."""
+    return problem_answer(problem, request.state.request_id)
+
+
+def problem_answer(problem: Problem, request_id: str) -> Response:
     """The problem as application/problem+json."""
     code = CODES[problem.code]
-    headers = {"Cache-Control": "no-store", "X-Request-ID": request.state.request_id}
+    headers = {"Cache-Control": "no-store", "X-Request-ID": request_id}
     if code.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if code.retryable:
@@ -210,7 +215,7 @@ def problem_response(request: Request, problem: Problem) -> Response:
         "detail": problem.detail or code.title,
         "code": problem.code,
         "retryable": code.retryable,
-        "request_id": request.state.request_id,
+        "request_id": request_id,
     }
     return JSONResponse(body, code.status, headers, media_type="application/problem+json")
 

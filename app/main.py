@@ -9,7 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from app import health
-from app.admission import PER_CONNECTION, Admission
+from app.admission import PER_CONNECTION, Admission, Places, Turnstile
 from app.api_keys import routes as api_keys
 from app.audit import routes as audit
 from app.auto_syncs import routes as auto_syncs
@@ -40,7 +40,7 @@ from app.providers import routes as providers
 from app.rate_limits import Failures, RateLimits
 from app.request_id import RequestId
 from app.resources import routes as resources
-from app.response_headers import ResponseHeaders
+from app.response_headers import ResponseHeaders, data_headers
 from app.schedules import routes as schedules
 from app.security import KeyRing, recording_uses
 from app.settings import Settings
@@ -154,7 +154,8 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
         include(app, feature.router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     install_error_handlers(app)
-    app.add_middleware(Admission, settings.db_pool_size * PER_CONNECTION, settings.deadlines.request)
+    places = Places(settings.db_pool_size * PER_CONNECTION)
+    app.add_middleware(Admission, places, settings.deadlines.request)
     app.add_middleware(BodyLimit)
     app.add_middleware(LastResort)
     app.add_middleware(RequestId)
@@ -167,6 +168,7 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(ResponseHeaders, behind_tls=settings.behind_tls)
+    app.add_middleware(Turnstile, places, data_headers(behind_tls=settings.behind_tls))
     return app
 
 

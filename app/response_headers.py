@@ -20,6 +20,15 @@ PAGE_POLICY = (
 )
 
 
+def _always(*, behind_tls: bool) -> Headers:
+    return [*ALWAYS, HSTS] if behind_tls else ALWAYS
+
+
+def data_headers(*, behind_tls: bool) -> Headers:
+    """What every answer has that is no page."""
+    return [*_always(behind_tls=behind_tls), DATA_POLICY]
+
+
 def _policy_for(headers: Headers) -> Headers:
     """None for a page that brought its own."""
     if any(name == b"content-security-policy" for name, _ in headers):
@@ -33,7 +42,7 @@ class ResponseHeaders:
 
     def __init__(self, app: ASGIApp, *, behind_tls: bool) -> None:
         self.app = app
-        self._always = [*ALWAYS, HSTS] if behind_tls else ALWAYS
+        self._always = _always(behind_tls=behind_tls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

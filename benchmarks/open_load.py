@@ -91,28 +91,39 @@ class Crowd:
         is_late = what == "201" and time.perf_counter() > self._ends_at
         self._heard["201 too late" if is_late else what].append(seconds * 1000)
 
-    async def _say(self, request: bytes, due_at: float, kind: str = "") -> None:
+    def _say(self, group: asyncio.TaskGroup, request: bytes, due_at: float, kind: str = "") -> None:
         if self.idle:
             self.idle.popleft().send(request, due_at, kind)
-            return
+        else:
+            group.create_task(self._connect_and_say(request, due_at, kind))
+
+    async def _connect_and_say(self, request: bytes, due_at: float, kind: str) -> None:
         self._made += 1
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._order.port)
         connection.send(request, due_at, kind)
 
+    async def _gather(self) -> None:
+        """Have as many connections as requests come in a second, as a proxy keeps."""
+        loop = asyncio.get_running_loop()
+        for _ in range(round(self._rate)):
+            _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._order.port)
+            self.idle.append(connection)
+
     async def run(self) -> Outcome:
         """Come for as long as was ordered, and wait for the last answer."""
         bookings = Bookings(self._order)
         health = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{self._order.port}\r\n\r\n".encode()
+        await self._gather()
         began, sent, asked = time.perf_counter(), 0, 0
         self._ends_at = began + self._order.seconds
         async with asyncio.TaskGroup() as group:
             while (elapsed := time.perf_counter() - began) < self._order.seconds:
                 while sent < elapsed * self._rate:
-                    group.create_task(self._say(bookings.make(), began + sent / self._rate))
+                    self._say(group, bookings.make(), began + sent / self._rate)
                     sent += 1
                 while asked < elapsed * 10:
-                    group.create_task(self._say(health, time.perf_counter(), "health"))
+                    self._say(group, health, time.perf_counter(), "health")
                     asked += 1
                 await asyncio.sleep(TICK)
         async with asyncio.timeout(PATIENCE):

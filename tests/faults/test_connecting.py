@@ -15,7 +15,8 @@ import pytest
 from app.database import Database
 from app.main import create_app
 from tests.api.calls import assert_problem
-from tests.conftest import client_of, settings_for
+from tests.concurrency.rivals import begin, until_waiting
+from tests.conftest import Connect, client_of, settings_for
 from tests.databases import dsn_of, on_server
 
 CANNOT_CONNECT = ["08004", "08006", "08P01", "28000", "28P01", "3D000", "53300", "55000", "57P03", "XX000"]
@@ -143,12 +144,34 @@ async def test_a_server_that_never_answers_is_unavailable_in_time(
         await assert_unavailable(client)
 
 
-async def test_a_pool_whose_connections_are_all_in_use_is_busy(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pool_whose_connections_are_all_in_use_is_busy(
+    dsn: str, conn: asyncpg.Connection, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.deadlines.CONNECTION", 0.1)
-    app = create_app(settings_for(dsn))
+    observer, app = await connect(), create_app(settings_for(dsn))
 
-    async with asyncpg.create_pool(dsn, min_size=0, max_size=1) as pool, client_of(app) as client:
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool, client_of(app) as client:
         app.state.database = Database(pool, "holdfast")
-        async with pool.acquire():
+        async with conn.transaction():
+            await conn.execute("LOCK TABLE resources IN ACCESS EXCLUSIVE MODE")
+            (served,) = begin([client.get("/v1/resources")])
+            await until_waiting(observer, 1)
             assert_problem(await client.get("/v1/resources"), 503, "busy")
+        assert (await served).status_code == 200
         assert (await client.get("/v1/resources")).status_code == 200
+
+
+async def test_who_waits_longest_for_a_connection_is_next(dsn: str) -> None:
+    served: list[str] = []
+
+    async def call(who: str, times: int) -> None:
+        for _ in range(times):
+            await database.revision()
+            served.append(who)
+
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        database = Database(pool, "holdfast")
+        # the first one comes again the moment its connection is free, while the others are already there
+        await asyncio.gather(call("again", 9), call("second", 1), call("third", 1))
+
+    assert served[:3] == ["again", "second", "third"]

@@ -50,6 +50,35 @@ async def test_one_too_many_is_refused_before_any_is_served(
     ] * PLACES
 
 
+async def test_a_refusal_says_the_same_on_either_road(
+    dsn: str, make: Factory, conn: asyncpg.Connection, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.main.PER_CONNECTION", 1)
+    page = "https://shop.example"
+    settings = settings_for(dsn).model_copy(update={"db_pool_size": 1, "cors_origins": [page], "behind_tls": True})
+    app, slot_id, observer = create_app(settings), await make.slot(), await connect()
+
+    async with app.router.lifespan_context(app), client_of(app, await make_api_key(conn, "admin")) as client:
+        async with held_slots(conn, slot_id):
+            (served,) = begin([book(client, slot_id)])
+            await until_waiting(observer, 1)
+            quick = await client.get("/v1/bookings")
+            named = await client.get("/v1/bookings", headers={"X-Request-ID": "mine-1"})
+            asked = await client.get("/v1/bookings", headers={"Origin": page})
+        assert (await served).status_code == 201
+
+    bodies = [assert_problem(answer, 503, "busy") for answer in (quick, named, asked)]
+    assert bodies[1].pop("request_id") == named.headers["x-request-id"] == "mine-1"
+    assert len({body.pop("request_id") for body in (bodies[0], bodies[2])}) == 2
+    assert bodies[0] == bodies[1] == bodies[2]
+    assert asked.headers["access-control-allow-origin"] == page
+    varying = {"x-request-id", "content-length"}
+    for answer in (named, asked):
+        of_pages = {name for name in answer.headers if name.startswith("access-control-") or name == "vary"}
+        alike = {name: value for name, value in answer.headers.items() if name not in varying | of_pages}
+        assert alike == {name: value for name, value in quick.headers.items() if name not in varying}
+
+
 async def test_how_it_is_is_told_however_much_there_is_to_do(
     small: httpx2.AsyncClient, make: Factory, conn: asyncpg.Connection, connect: Connect
 ) -> None:
