@@ -1,12 +1,12 @@
 """One call a function of sql/: jobs."""
 
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from asyncpg import Record
+from pydantic_core import from_json
 
 from app.database import Database
 from app.handlers import Job, Lease
@@ -124,7 +124,7 @@ async def claim_jobs(db: Database, instance_id: str, queue: str, limit: int, lea
         Job(
             row["id"],
             row["job_type"],
-            json.loads(row["payload"]),
+            from_json(row["payload"]),
             row["attempt"],
             row["max_attempts"],
             row["lease_token"],
@@ -133,6 +133,15 @@ async def claim_jobs(db: Database, instance_id: str, queue: str, limit: int, lea
         )
         for row in rows
     ]
+
+
+async def complete_jobs(db: Database, jobs: Sequence[Job]) -> dict[Lease, str]:
+    """What came of completing each: `ok` or `stale`."""
+    lost = await db.call(
+        "complete_jobs", p_job_ids=[job.id for job in jobs], p_lease_tokens=[job.lease_token for job in jobs]
+    )
+    answers = dict.fromkeys([job.lease for job in jobs], "ok")
+    return answers | {(row["job_id"], row["lease_token"]): "stale" for row in lost}
 
 
 async def settle_jobs(db: Database, settlements: list[dict[str, Any]]) -> dict[Lease, str]:

@@ -16,7 +16,8 @@ from app.database import Database
 from app.errors import Problem
 from app.handlers import Handler, Job, Lease, Retry
 from app.jobs import queries
-from app.jobs.settlement import Settlement, settlement_of
+from app.jobs.limits import Limits, OverLimitError
+from app.jobs.settlement import COMPLETED, Settlement, settlement_of
 from app.security import Actor
 from app.waiting import happens
 
@@ -88,6 +89,7 @@ class Runner:
         self._ends_at = ends_at
         self._clock = clock
         self._handlers = {handler.job_type: handler for handler in handlers}
+        self._limits = Limits()
         self._unsettled: list[tuple[Job, Settlement]] = []
         self._settling = asyncio.Lock()
         self._queues: dict[str, Queue] = {}
@@ -175,15 +177,14 @@ class Runner:
 
     async def _outcome(self, queue: Queue, handler: Handler, job: Job) -> Settlement | None:
         seconds = min(handler.limit, self._ends_at - self._clock())
-        limit = asyncio.timeout(seconds)
         try:
-            async with limit:
-                outcome = await handler.run(job)
+            outcome = await self._limits.within(seconds, handler.run(job))
         except Exception as error:  # noqa: BLE001 - one job's fault must not stop the others
-            if limit.expired() and seconds < handler.limit:
+            is_late = isinstance(error, OverLimitError)
+            if is_late and seconds < handler.limit:
                 return Settlement("budget", "cut off by the end of the run")
             # the kind, not the words: those may hold what nobody should read
-            told = f"no answer within {seconds:.1f} s" if limit.expired() else type(error).__name__
+            told = f"no answer within {seconds:.1f} s" if is_late else type(error).__name__
             logger.warning("a job failed", job_type=job.job_type, job_id=str(job.id), error=told)
             if isinstance(error, OUR_TROUBLE):
                 # nothing against the queue
@@ -229,6 +230,12 @@ class Runner:
         await self._mind_the_breakers()
 
     async def _answers(self, batch: list[tuple[Job, Settlement]]) -> dict[Lease, str]:
+        completed = [job for job, settlement in batch if settlement is COMPLETED]
+        answers = await queries.complete_jobs(self._db, completed) if completed else {}
+        others = [(job, settlement) for job, settlement in batch if settlement is not COMPLETED]
+        return answers | await self._other_answers(others) if others else answers
+
+    async def _other_answers(self, batch: list[tuple[Job, Settlement]]) -> dict[Lease, str]:
         try:
             return await queries.settle_jobs(self._db, [settlement.of(job) for job, settlement in batch])
         except UNSTORABLE:
@@ -237,7 +244,7 @@ class Runner:
         # one of them is to blame
         answers: dict[Lease, str] = {}
         for each in batch:
-            answers |= await self._answers([each])
+            answers |= await self._other_answers([each])
         return answers
 
     async def _mind_the_breakers(self) -> None:

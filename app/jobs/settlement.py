@@ -43,11 +43,17 @@ class Settlement(NamedTuple):
         return TALLIES.get(self.outcome, retried)
 
 
+COMPLETED = Settlement("processed")
+"""Done, with nothing to say and nothing to follow, as most jobs end: all of them are settled in one cheaper call."""
+
+
 def settlement_of(outcome: Outcome) -> Settlement | None:  # noqa: PLR0911 - one for each
     """How a handler's outcome is settled; None where the handler has done so itself."""
     match outcome:
         case Settled():
             return None
+        case Ok(None, ()):
+            return COMPLETED
         case Ok(result, follow_ups):
             return Settlement("processed", result=result, follow_ups=follow_ups)
         case Retry(error, after):

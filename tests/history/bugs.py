@@ -137,4 +137,7 @@ BUGS: dict[str, Bug] = {
     "a job is settled without its token": Bug(
         rewritten("settle_jobs", "AND j.lease_token = g.lease_token", ""), "only_the_holder_settles"
     ),
+    "a job is completed without its token": Bug(
+        rewritten("complete_jobs", "AND j.lease_token = g.token", ""), "only_the_holder_settles"
+    ),
 }

@@ -1,7 +1,7 @@
 """The checker finds nothing where all is well, and each of these bugs by the name of the promise that it breaks."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import httpx2
@@ -23,6 +23,19 @@ RIVALS = 5
 AFTERWARDS = TOMORROW - 7 * HOUR
 
 
+async def settled(conn: asyncpg.Connection, job_id: str, lease_token: int) -> str:
+    """What settle_jobs says to whoever has done that job."""
+    outcome = {"id": job_id, "lease_token": lease_token, "outcome": "processed"}
+    (told,) = await call(conn, "settle_jobs", p_settlements=json.dumps([outcome]))
+    return str(told["answer"])
+
+
+async def completed(conn: asyncpg.Connection, job_id: str, lease_token: int) -> str:
+    """The same of complete_jobs."""
+    lost = await call(conn, "complete_jobs", p_job_ids=[job_id], p_lease_tokens=[lease_token])
+    return "stale" if lost else "ok"
+
+
 class Play:
     """An installation's life in short, with all that may go wrong in it."""
 
@@ -34,7 +47,8 @@ class Play:
         """Play it, and what the database says afterwards."""
         await self._race()
         await self._change()
-        await self._do_a_job()
+        await self._do_a_job(settled)
+        await self._do_a_job(completed)
         await self._complete()
         return (await read_state(self._make.conn))._replace(now=AFTERWARDS)
 
@@ -61,7 +75,7 @@ class Play:
         await self.history.intend("cancel", booking=moved).ask(self._client)
         await self.history.intend("cancel", booking=cancelled).ask(self._client)
 
-    async def _do_a_job(self) -> None:
+    async def _do_a_job(self, done: Callable[[asyncpg.Connection, str, int], Awaitable[str]]) -> None:
         conn = self._make.conn
         await conn.execute("SELECT enqueue_job('work')")
         for n in range(2):
@@ -73,10 +87,8 @@ class Play:
                 await conn.execute("UPDATE jobs SET leased_until = now() - interval '1 h' WHERE status = 'processing'")
                 await conn.execute("SELECT rescue_jobs(100)")
                 await conn.execute("UPDATE jobs SET run_at = now() WHERE job_type = 'work'")
-        for claimed in list(self.history.jobs):
-            outcome = {"id": claimed.job_id, "lease_token": claimed.lease_token, "outcome": "processed"}
-            (told,) = await call(conn, "settle_jobs", p_settlements=json.dumps([outcome]))
-            self.history.jobs.append(Settlement(claimed.job_id, claimed.lease_token, told["answer"]))
+        for job_id, token, _ in [told for told in self.history.jobs if told.job_id == str(job["id"])]:
+            self.history.jobs.append(Settlement(job_id, token, await done(conn, job_id, token)))
 
     async def _complete(self) -> None:
         conn = self._make.conn

@@ -149,3 +149,23 @@ async def attempts_of(conn: asyncpg.Connection, job_id: UUID) -> list[tuple[int,
 async def heartbeat(conn: asyncpg.Connection, now: datetime = NOW) -> tuple[Any, ...]:
     """How many jobs are due, for how long the oldest has been, and how long ago somebody came."""
     return tuple(await call_row(conn, "jobs_heartbeat", p_now=now))
+
+
+async def late(conn: asyncpg.Connection, way: str) -> tuple[asyncpg.Record, asyncpg.Record | None]:
+    """A job as one holds it who has lost it, and as its present holder has it, if anybody does."""
+    lost = await leased(conn, p_dedupe_key="ann")
+    if way == "rescued":
+        await rescue(conn)
+    elif way == "claimed by another":
+        await rescue(conn)
+        return lost, await claim_one(conn, instance="two", now=EXPIRED + MINUTE)
+    elif way == "given back and claimed again":
+        # the attempt is the same: it cannot be the fence
+        await settle(conn, lost, "snoozed", run_at=str(NOW))
+        return lost, await claim_one(conn)
+    else:
+        await settle(conn, lost, way)
+    return lost, None
+
+
+WAYS_TO_LOSE = ["rescued", "claimed by another", "given back and claimed again", *OUTCOMES]

@@ -22,8 +22,12 @@ HELD = """
     FROM (SELECT id, lease_token FROM jobs WHERE status = 'processing' ORDER BY queue, id LIMIT 10) j
 """
 SETTLE = "SELECT settle_jobs($1, '2030-06-03T09:00Z')"
+COMPLETE = """
+    SELECT complete_jobs(array_agg((j ->> 'id')::uuid), array_agg((j ->> 'lease_token')::bigint), '2030-06-03T09:00Z')
+    FROM jsonb_array_elements($1) j
+"""
 # an index of many rows is a page deeper: for each look at one, and for each index of each of ten jobs that change
-SLACK = dict.fromkeys(STATEMENTS, 20) | {"claim ten": 100, "settle ten": 300}
+SLACK = dict.fromkeys(STATEMENTS, 20) | {"claim ten": 100, "settle ten": 300, "complete ten": 300}
 # and whoever looks for lost jobs passes by some hundred that ran a moment ago, until they are swept away
 SLACK["rescue nothing"] = 200
 CLAIMED_BEFORE = 15_000
@@ -57,7 +61,8 @@ async def test_what_is_done_to_ten_among_many_costs_what_it_costs_among_few(conn
     async def costs() -> dict[str, float]:
         claims = {what: await typical(conn, statement) for what, statement in STATEMENTS.items()}
         settles = [await pages(conn, SETTLE, await conn.fetchval(HELD)) for _ in range(12)]
-        return claims | {"settle ten": median(settles[6:])}
+        completes = [await pages(conn, COMPLETE, await conn.fetchval(HELD)) for _ in range(12)]
+        return claims | {"settle ten": median(settles[6:]), "complete ten": median(completes[6:])}
 
     await fill(conn, {"future": 200, "due": 300, "over": 200})
     few = await costs()

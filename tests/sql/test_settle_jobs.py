@@ -17,6 +17,7 @@ from tests.sql.jobs import (
     NOW,
     OUTCOMES,
     SECOND,
+    WAYS_TO_LOSE,
     attempts_of,
     claim,
     claim_one,
@@ -24,6 +25,7 @@ from tests.sql.jobs import (
     extend,
     job_row,
     job_status,
+    late,
     leased,
     rescue,
     settle,
@@ -181,27 +183,7 @@ async def test_the_wait_doubles_from_ten_seconds_to_an_hour_less_up_to_half(conn
         assert longest / 2 <= min(waits) < max(waits) <= longest
 
 
-async def late(conn: asyncpg.Connection, way: str) -> tuple[asyncpg.Record, asyncpg.Record | None]:
-    """A job as one holds it who has lost it, and as its present holder has it, if anybody does."""
-    lost = await leased(conn, p_dedupe_key="ann")
-    if way == "rescued":
-        await rescue(conn)
-    elif way == "claimed by another":
-        await rescue(conn)
-        return lost, await claim_one(conn, instance="two", now=EXPIRED + MINUTE)
-    elif way == "given back and claimed again":
-        # the attempt is the same: it cannot be the fence
-        await settle(conn, lost, "snoozed", run_at=str(NOW))
-        return lost, await claim_one(conn)
-    else:
-        await settle(conn, lost, way)
-    return lost, None
-
-
-WAYS = ["rescued", "claimed by another", "given back and claimed again", *OUTCOMES]
-
-
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", WAYS_TO_LOSE)
 @pytest.mark.parametrize("outcome", OUTCOMES)
 async def test_who_has_lost_a_job_changes_nothing_of_it_whatever_came_of_it(
     conn: asyncpg.Connection, way: str, outcome: str
@@ -217,7 +199,7 @@ async def test_who_has_lost_a_job_changes_nothing_of_it_whatever_came_of_it(
     assert await conn.fetchval("SELECT count(*) FROM jobs") == 1
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", WAYS_TO_LOSE)
 async def test_who_has_lost_a_job_cannot_renew_its_lease(conn: asyncpg.Connection, way: str) -> None:
     lost, _ = await late(conn, way)
     before = await job_row(conn, lost["id"])
@@ -226,7 +208,7 @@ async def test_who_has_lost_a_job_cannot_renew_its_lease(conn: asyncpg.Connectio
     assert await job_row(conn, lost["id"]) == before
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", WAYS_TO_LOSE)
 async def test_who_has_lost_a_job_cannot_complete_it_with_its_effect(conn: asyncpg.Connection, way: str) -> None:
     lost, _ = await late(conn, way)
 
