@@ -13,13 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from app.admission import ALWAYS
+from app.door import Door, bearers_of
 from app.errors import problems
 
 PROBLEM_JSON = "application/problem+json"
 # what any call may meet that is not always admitted
 OVERLOADED = ("busy", "unavailable", "outcome_unknown")
 # operations that ask for one of these, and public ones under /v1, may find that their caller was here too often
-TOKENS = {"api_key", "customer_token"}
+TOKENS = {"api_key", "customer_token", "cron_secret"}
 
 
 def operation_id(route: APIRoute) -> str:
@@ -30,11 +31,14 @@ def operation_id(route: APIRoute) -> str:
 def include(app: FastAPI, router: APIRouter) -> None:
     """Serve a feature's routes as the app's own: one flat list, in which a request finds its route at once.
 
-    Those that declare a 422 refuse what they do not take; an address without one is open to a monitor's `?t=123`.
+    Whoever may not call is told that before anything else. Routes that declare a 422 refuse what they do not take; an
+    address without one is open to a monitor's `?t=123`.
     """
     for route in router.routes:
-        if isinstance(route, APIRoute) and HTTPStatus.UNPROCESSABLE_ENTITY in route.responses:
-            _refuse_other_parameters(route)
+        if isinstance(route, APIRoute):
+            _ask_who_calls(route)
+            if HTTPStatus.UNPROCESSABLE_ENTITY in route.responses:
+                _refuse_other_parameters(route)
     app.router.routes.extend(router.routes)
 
 
@@ -72,19 +76,28 @@ def _query_fields(dependant: Dependant) -> Iterator[ModelField]:
         yield from _query_fields(dependency)
 
 
+def _ask_who_calls(route: APIRoute) -> None:
+    bearers = list(bearers_of(route.dependant))
+    # a feature's routes are shared by every app of the process
+    if bearers and not isinstance(route.app, Door):
+        route.app = Door(route.app, bearers)
+
+
 def _refuse_other_parameters(route: APIRoute) -> None:
     dependencies = route.dependant.dependencies
-    # a feature's routes are shared by every app of the process
     if not any(isinstance(dependency.call, _KnownParameters) for dependency in dependencies):
         known = Depends(_KnownParameters(route.dependant))
-        # the last of them: who may not call at all is told that first
         dependencies.append(get_parameterless_sub_dependant(depends=known, path=route.path_format))
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's description of `app`, with each problem's schema where its examples are, and what any call may meet."""
+    """FastAPI's description of `app`, with who may call, what any call may meet, and each problem's schema."""
     if app.openapi_schema is None:
         description = FastAPI.openapi(app)
+        for route in app.routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                for method in route.methods or ():
+                    _name_scopes(description["paths"][route.path_format][method.lower()], route)
         for path, operations in description["paths"].items():
             for operation in operations.values():
                 _move_problems(operation["responses"])
@@ -93,6 +106,14 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 if _is_limited(path, operation):
                     _may_meet(operation["responses"], "rate_limited")
     return FastAPI.openapi(app)
+
+
+def _name_scopes(operation: dict[str, Any], route: APIRoute) -> None:
+    scopes = sorted({scope for bearer in bearers_of(route.dependant) for scope in bearer.scopes})
+    if scopes:
+        # each of them opens it, and so each stands alone
+        others = [requirement for requirement in operation["security"] if "api_key" not in requirement]
+        operation["security"] = [{"api_key": [scope]} for scope in scopes] + others
 
 
 def _is_limited(path: str, operation: dict[str, Any]) -> bool:

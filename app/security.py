@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
@@ -140,7 +140,7 @@ def _count_failure(request: Request) -> None:
         failures.count(principal_of(address))
 
 
-async def _admit(request: Request, principal: str, *, by_key: bool = False) -> None:
+async def _count(request: Request, principal: str, *, by_key: bool = False) -> None:
     limits: RateLimits = request.app.state.rate_limits
     await limits.admit(request, principal, by_key=by_key)
 
@@ -170,13 +170,19 @@ class Bearer(SecurityBase):
         self.customers = customers
 
     async def __call__(self, request: Request) -> Actor:
-        """The actor behind the request.
+        """The actor behind the request, who is asked once for each.
 
         Raises Problem `unauthorized`, `forbidden` or `rate_limited`; with `customers` also `unavailable`.
         """
+        known: dict[Bearer, Actor] = request.scope.setdefault("holdfast.actors", {})
+        if self not in known:
+            known[self] = await self._admit(request)
+        return known[self]
+
+    async def _admit(self, request: Request) -> Actor:
         actor = await self.authenticate(request)
         # a customer's limit is the customer's, from wherever they call
-        await _admit(request, actor.id, by_key=actor.customer_ref is None)
+        await _count(request, actor.id, by_key=actor.customer_ref is None)
         return actor
 
     async def authenticate(self, request: Request) -> Actor:
@@ -213,24 +219,14 @@ async def _by_customer_token(request: Request, token: str) -> Actor:
     return actor_of(request, "customer", f"customer:{ref}")._replace(customer_ref=ref)
 
 
-class CustomerScheme(SecurityBase):
-    """Names customer tokens in the API docs, where one Bearer has room for one scheme; it decides nothing."""
-
-    model = HTTPBearerModel(bearerFormat="JWT", description="A customer's token, signed by your own sign-in.")
-    scheme_name = "customer_token"
-
-    async def __call__(self) -> None:
-        """Nothing: the Bearer beside it reads the token."""
-
-
 class CronBearer(Bearer):
     """Like Bearer("cron"), and CRON_SECRET opens it too."""
 
     def __init__(self) -> None:
         super().__init__("cron")
 
-    async def __call__(self, request: Request) -> Actor:
-        """The actor `cron`, however often it calls. Raises Problem `unauthorized`, `forbidden` or `rate_limited`."""
+    async def _admit(self, request: Request) -> Actor:
+        """The actor `cron`, however often it calls."""
         token = _bearer_token(request)
         known = [secret.encode() for secret in secrets_in(request.app.state.settings.cron_secret)]
         # all of them, whichever it was
@@ -239,15 +235,36 @@ class CronBearer(Bearer):
         return (await self.authenticate(request))._replace(type="system")
 
 
-Authenticate = Callable[[Request], Awaitable[Actor]]
-admin_only: Authenticate = Bearer()
-frontend_or_admin: Authenticate = Bearer("frontend")
+class Scheme(SecurityBase):
+    """Names in the API docs what else opens a Bearer, which has room for one scheme; it decides nothing."""
+
+    def __init__(self, name: str, model: HTTPBearerModel) -> None:
+        self.scheme_name = name
+        self.model = model
+
+    async def __call__(self) -> None:
+        """Nothing: the Bearer beside it reads the token."""
+
+
+admin_only = Bearer()
+frontend_or_admin = Bearer("frontend")
 customer_or_frontend = Bearer("frontend", customers=True)
-cron_only: Authenticate = CronBearer()
+cron_only = CronBearer()
+customer_token = Scheme(
+    "customer_token",
+    HTTPBearerModel(bearerFormat="JWT", description="A customer's token, signed by your own sign-in."),
+)
+cron_secret = Scheme("cron_secret", HTTPBearerModel(description="The server's CRON_SECRET."))
 
 
 async def _customer_actor(
-    actor: Annotated[Actor, Depends(customer_or_frontend)], _scheme: Annotated[None, Depends(CustomerScheme())]
+    actor: Annotated[Actor, Depends(customer_or_frontend)], _scheme: Annotated[None, Depends(customer_token)]
+) -> Actor:
+    return actor
+
+
+async def _cron_actor(
+    actor: Annotated[Actor, Depends(cron_only)], _scheme: Annotated[None, Depends(cron_secret)]
 ) -> Actor:
     return actor
 
@@ -260,10 +277,10 @@ async def _visitor(request: Request) -> None:
         keys: KeyRing = request.app.state.keys
         key = await keys.find(token)
         if key:
-            return await _admit(request, f"api_key:{key.id}", by_key=True)
+            return await _count(request, f"api_key:{key.id}", by_key=True)
     address = client_address(request)
     if address:
-        await _admit(request, principal_of(address))
+        await _count(request, principal_of(address))
     return None
 
 
@@ -271,4 +288,4 @@ Visitor = Annotated[None, Depends(_visitor)]
 AdminActor = Annotated[Actor, Depends(admin_only)]
 FrontendActor = Annotated[Actor, Depends(frontend_or_admin)]
 CustomerActor = Annotated[Actor, Depends(_customer_actor)]
-CronActor = Annotated[Actor, Depends(cron_only)]
+CronActor = Annotated[Actor, Depends(_cron_actor)]

@@ -389,7 +389,8 @@ async def test_the_api_description_names_both_ways_in_where_customers_may_call(s
     async with serving(settings) as app:
         described = app.openapi()
 
-    assert described["paths"]["/customer"]["get"]["security"] == [{"api_key": []}, {"customer_token": []}]
-    assert described["paths"]["/frontend"]["get"]["security"] == [{"api_key": []}]
+    keys = [{"api_key": ["admin"]}, {"api_key": ["frontend"]}]
+    assert described["paths"]["/customer"]["get"]["security"] == [*keys, {"customer_token": []}]
+    assert described["paths"]["/frontend"]["get"]["security"] == keys
     scheme = described["components"]["securitySchemes"]["customer_token"]
     assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")

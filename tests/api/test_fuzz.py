@@ -27,7 +27,7 @@ config = schemathesis.Config.from_dict(
             # the same requests every time, so that a failure is a change of ours
             "deterministic": True,
             "database": "none",
-            # the token is ours to send; test_security leaves it out
+            # the token is ours to send; test_matrix leaves it out
             "with-security-parameters": False,
         },
         # the boundaries of values are the business of tests/hostile

@@ -50,12 +50,8 @@ def settings_of(dsn: str) -> Settings:
     )
 
 
-@pytest.fixture(scope="module")
-async def target(template: str) -> AsyncIterator[Target]:
-    """The installation, with one row of most kinds."""
-    name = f"corpus_{template}"
-    await on_server(f"CREATE DATABASE {name} TEMPLATE {template}")
-    conn = await asyncpg.connect(dsn_of(name), server_settings={"search_path": "holdfast"})
+async def furnish(conn: asyncpg.Connection) -> dict[str, str]:
+    """One row of most kinds, and where requests find them."""
     make = Factory(conn)
     resource_id = await make.resource()
     slot_id = await make.slot(resource_id, max_bookings=1_000_000, starts_at=TOMORROW)
@@ -77,9 +73,19 @@ async def target(template: str) -> AsyncIterator[Target]:
         "tz": "UTC",
         "timezone": "UTC",
     }
+    return {name: str(value) for name, value in known.items()}
+
+
+@pytest.fixture(scope="module")
+async def target(template: str) -> AsyncIterator[Target]:
+    """The installation, with one row of most kinds."""
+    name = f"corpus_{template}"
+    await on_server(f"CREATE DATABASE {name} TEMPLATE {template}")
+    conn = await asyncpg.connect(dsn_of(name), server_settings={"search_path": "holdfast"})
+    known = await furnish(conn)
     # nobody does jobs: these would call outside
     app = create_app(settings_of(dsn_of(name)), handlers=())
     async with app.router.lifespan_context(app), client_of(app, await make_api_key(conn, "admin")) as client:
-        yield Target(client, conn, {name: str(value) for name, value in known.items()})
+        yield Target(client, conn, known)
     await conn.close()
     await on_server(f"DROP DATABASE {name} WITH (FORCE)")
