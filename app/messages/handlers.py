@@ -14,7 +14,7 @@ from app.messages import queries
 from app.messages.delivery import Delivery
 from app.messages.mail import Mailer
 from app.messages.queries import Plan
-from app.messages.rendering import Rendered, Templates, facts_of
+from app.messages.rendering import Rendered, Templates, facts_of, templates_of
 from app.messages.sms import Texter, e164
 from app.settings import Settings
 
@@ -28,7 +28,7 @@ logger = structlog.get_logger(__name__)
 
 def send_message(db: Database, settings: Settings) -> Handler:
     """Who sends what `make_messages` made."""
-    templates = Templates(settings.message_templates, settings.message_language)
+    templates = templates_of(settings.message_templates, settings.message_language)
     links = Links(settings)
 
     async def run(job: Job) -> Outcome:

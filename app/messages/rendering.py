@@ -1,6 +1,7 @@
 """Messages from templates in files: a folder a language, a file a part."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -22,7 +23,10 @@ class Rendered(NamedTuple):
 
 
 class Templates:
-    """The templates in force: a file in `folder`, where there is one, stands before ours of the same name."""
+    """The templates in force: a file in `folder`, where there is one, stands before ours of the same name.
+
+    They are read once: see `templates_of`.
+    """
 
     def __init__(self, folder: Path | None, default_language: str) -> None:
         self._files = Localised([path for path in (folder, OURS) if path], default_language)
@@ -40,6 +44,12 @@ class Templates:
         # a header, and a text message, are one line each
         subject, sms = (" ".join(part(name).split()) for name in ("subject", "sms"))
         return Rendered(spoken, subject, part("txt"), part("html"), sms)
+
+
+@lru_cache(maxsize=1)
+def templates_of(folder: Path | None, default_language: str) -> Templates:
+    """The templates, for customers whose language is not known or not there in that one."""
+    return Templates(folder, default_language)
 
 
 def facts_of(body: Mapping[str, Any], link: str | None = None) -> dict[str, Any]:

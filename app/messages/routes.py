@@ -12,7 +12,7 @@ from app.database import Db
 from app.errors import UNREADABLE, Problem, problems
 from app.messages import queries, sms
 from app.messages.mail import Mailer
-from app.messages.rendering import Templates, facts_of
+from app.messages.rendering import facts_of, templates_of
 from app.messages.schemas import (
     ChannelName,
     Channels,
@@ -71,7 +71,7 @@ class TwilioSignature(SecurityBase):
     "/sms-inbound",
     status_code=204,
     summary="Take an SMS",
-    responses=problems("unauthorized", *UNREADABLE, "not_configured", "busy", "outcome_unknown"),
+    responses=problems("unauthorized", *UNREADABLE, "not_configured"),
     openapi_extra=FORM,
 )
 async def take_sms(form: Annotated[list[tuple[str, str]], Depends(TwilioSignature())], db: Db) -> None:
@@ -107,7 +107,7 @@ async def list_messages(_actor: FrontendActor, db: Db, filters: Annotated[Messag
 async def preview_message(_actor: AdminActor, body: PreviewRequest, request: Request) -> Preview:
     """Render a template in a language, filled with a sample. Nothing is sent."""
     settings = request.app.state.settings
-    templates = Templates(settings.message_templates, settings.message_language)
+    templates = templates_of(settings.message_templates, settings.message_language)
     try:
         rendered = templates.render(body.template, body.language, _sample(body.sample))
     except TemplateError as error:
@@ -156,7 +156,7 @@ async def list_channels(_actor: AdminActor, db: Db) -> DatabaseJson:
     "/message-channels/{name}",
     response_model=Channels,
     summary="Enable or disable a message channel",
-    responses=problems("unauthorized", "forbidden", *UNREADABLE, "not_configured", "busy", "outcome_unknown"),
+    responses=problems("unauthorized", "forbidden", *UNREADABLE, "not_configured"),
 )
 async def put_channel(
     actor: AdminActor, name: ChannelName, body: ChannelSwitch, request: Request, db: Db
@@ -174,7 +174,7 @@ async def put_channel(
     "/customers/{ref}/preferences",
     response_model=CustomerPreferences,
     summary="Read a customer's preferences",
-    responses=problems("unauthorized", "forbidden", "unavailable", "not_found", "validation"),
+    responses=problems("unauthorized", "forbidden", "not_found", "validation"),
 )
 async def get_preferences(actor: CustomerActor, ref: Ref, db: Db) -> DatabaseJson:
     """Read how a customer wants to be told; of one who is not known yet, the defaults."""
@@ -187,7 +187,7 @@ async def get_preferences(actor: CustomerActor, ref: Ref, db: Db) -> DatabaseJso
     "/customers/{ref}/preferences",
     response_model=CustomerPreferences,
     summary="Set a customer's preferences",
-    responses=problems("unauthorized", "forbidden", "unavailable", "not_found", *UNREADABLE, "busy", "outcome_unknown"),
+    responses=problems("unauthorized", "forbidden", "not_found", *UNREADABLE),
 )
 async def put_preferences(actor: CustomerActor, ref: Ref, body: Preferences, db: Db) -> DatabaseJson:
     """Say how a customer wants to be told: language, whose night is quiet, and what not to send."""
