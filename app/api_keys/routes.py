@@ -16,8 +16,7 @@ from app.security import AdminActor
 
 router = APIRouter(prefix="/v1", tags=["api keys"], generate_unique_id_function=operation_id)
 
-_READS = ("unauthorized", "forbidden", "validation")
-_WRITES = (*_READS, "busy", "outcome_unknown")
+_REFUSALS = ("unauthorized", "forbidden", "validation")
 
 
 @router.post(
@@ -25,7 +24,7 @@ _WRITES = (*_READS, "busy", "outcome_unknown")
     status_code=201,
     response_model=ApiKeySecret,
     summary="Make an API key",
-    responses=problems(*_WRITES, *UNREADABLE),
+    responses=problems(*_REFUSALS, *UNREADABLE),
 )
 async def create_api_key(actor: AdminActor, body: ApiKeyCreate, db: Db) -> DatabaseJson:
     """Make a key. The answer holds it, this once; a repeated request makes another."""
@@ -33,7 +32,7 @@ async def create_api_key(actor: AdminActor, body: ApiKeyCreate, db: Db) -> Datab
     return _shown(await queries.create_api_key(db, actor, body.name, sorted(set(body.scopes)), expires_in))
 
 
-@router.get("/api-keys", response_model=ApiKeys, summary="List API keys", responses=problems(*_READS))
+@router.get("/api-keys", response_model=ApiKeys, summary="List API keys", responses=problems(*_REFUSALS))
 async def list_api_keys(_actor: AdminActor, db: Db) -> DatabaseJson:
     """List every key, newest first, those that are over too; never a key itself."""
     items = ", ".join(row["body"] for row in await queries.list_api_keys(db))
@@ -45,7 +44,7 @@ async def list_api_keys(_actor: AdminActor, db: Db) -> DatabaseJson:
     status_code=201,
     response_model=ApiKeySecret,
     summary="Rotate an API key",
-    responses=problems(*_WRITES, "api_key_not_found", "api_key_ended", *UNREADABLE),
+    responses=problems(*_REFUSALS, "api_key_not_found", "api_key_ended", *UNREADABLE),
 )
 async def rotate_api_key(actor: AdminActor, key_id: UUID, body: ApiKeyRotation, db: Db) -> DatabaseJson:
     """Make a key of the same name, scopes and lifetime. The old one works on until the overlap is over."""
@@ -56,7 +55,7 @@ async def rotate_api_key(actor: AdminActor, key_id: UUID, body: ApiKeyRotation, 
     "/api-keys/{key_id}/revoke",
     response_model=ApiKey,
     summary="Revoke an API key",
-    responses=problems(*_WRITES, "api_key_not_found"),
+    responses=problems(*_REFUSALS, "api_key_not_found"),
 )
 async def revoke_api_key(actor: AdminActor, key_id: UUID, db: Db) -> DatabaseJson:
     """End a key: a second later it opens nothing any more, wherever it is used. One that is revoked stays as it is."""

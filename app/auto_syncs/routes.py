@@ -28,12 +28,9 @@ router = APIRouter(prefix="/v1/auto-syncs", tags=["auto-syncs"], generate_unique
 STEP = problems(
     "unauthorized",
     "forbidden",
-    "unavailable",
     "auto_sync_not_found",
     "invalid_transition",
     *UNREADABLE,
-    "busy",
-    "outcome_unknown",
 )
 
 
@@ -45,15 +42,12 @@ STEP = problems(
     responses=problems(
         "unauthorized",
         "forbidden",
-        "unavailable",
         "crew_not_found",
         "crew_member_not_found",
         "resource_not_found",
         "idempotency_conflict",
         "invalid_times",
         *UNREADABLE,
-        "busy",
-        "outcome_unknown",
     ),
 )
 async def create_auto_sync(
@@ -74,7 +68,7 @@ async def create_auto_sync(
     "",
     response_model=AutoSyncPage,
     summary="List auto-syncs",
-    responses=problems("unauthorized", "forbidden", "unavailable", "validation"),
+    responses=problems("unauthorized", "forbidden", "validation"),
 )
 async def list_auto_syncs(actor: CustomerActor, db: Db, filters: Annotated[AutoSyncFilters, Query()]) -> DatabaseJson:
     """List the auto-syncs that pass every given filter, in order of creation; a customer's are those of their crews."""
@@ -85,7 +79,7 @@ async def list_auto_syncs(actor: CustomerActor, db: Db, filters: Annotated[AutoS
     "/{auto_sync_id}",
     response_model=AutoSync,
     summary="Read an auto-sync",
-    responses=problems("unauthorized", "forbidden", "unavailable", "auto_sync_not_found", "validation"),
+    responses=problems("unauthorized", "forbidden", "auto_sync_not_found", "validation"),
 )
 async def get_auto_sync(actor: CustomerActor, auto_sync_id: UUID, db: Db) -> DatabaseJson:
     """Read what a crew is asked, what each answered, and what came of it."""
@@ -99,14 +93,11 @@ async def get_auto_sync(actor: CustomerActor, auto_sync_id: UUID, db: Db) -> Dat
     responses=problems(
         "unauthorized",
         "forbidden",
-        "unavailable",
         "auto_sync_not_found",
         "crew_member_not_found",
         "auto_sync_over",
         "invalid_times",
         *UNREADABLE,
-        "busy",
-        "outcome_unknown",
     ),
 )
 async def record_response(

@@ -41,7 +41,6 @@ Target = Annotated[queries.Target, Depends(_target)]
     responses=problems(
         "unauthorized",
         "forbidden",
-        "unavailable",
         "slot_not_found",
         "slot_full",
         "insufficient_units",
@@ -52,8 +51,6 @@ Target = Annotated[queries.Target, Depends(_target)]
         "limit_reached",
         "idempotency_conflict",
         *UNREADABLE,
-        "busy",
-        "outcome_unknown",
     ),
 )
 async def create_booking(
@@ -73,7 +70,7 @@ async def create_booking(
     "",
     response_model=BookingPage,
     summary="List bookings",
-    responses=problems("unauthorized", "forbidden", "unavailable", "validation"),
+    responses=problems("unauthorized", "forbidden", "validation"),
 )
 async def list_bookings(db: Db, actor: CustomerActor, filters: Annotated[BookingFilters, Query()]) -> DatabaseJson:
     """List the bookings that pass every given filter, by start. A customer with a token sees own bookings only."""
@@ -84,7 +81,7 @@ async def list_bookings(db: Db, actor: CustomerActor, filters: Annotated[Booking
     "/{booking_id}",
     response_model=Booking,
     summary="Read a booking",
-    responses=problems("unauthorized", "forbidden", "unavailable", "booking_not_found", "validation"),
+    responses=problems("unauthorized", "forbidden", "booking_not_found", "validation"),
 )
 async def get_booking(actor: CustomerActor, booking_id: UUID, db: Db) -> DatabaseJson:
     """Read one booking; its ETag is what `If-Match` takes."""
@@ -94,15 +91,12 @@ async def get_booking(actor: CustomerActor, booking_id: UUID, db: Db) -> Databas
 _CHANGE_REFUSALS = (
     "unauthorized",
     "forbidden",
-    "unavailable",
     "booking_not_found",
     "version_conflict",
     "precondition_required",
     "invalid_transition",
     "idempotency_conflict",
     *UNREADABLE,
-    "busy",
-    "outcome_unknown",
 )
 
 

@@ -46,7 +46,7 @@ async def resource_calendar(_actor: AdminActor, resource_id: UUID, db: Db) -> IC
     "/customers/{ref}/calendar.ics",
     response_class=ICalendar,
     summary="A customer's bookings as a calendar",
-    responses=_responses("unauthorized", "forbidden", "unavailable", "validation", "not_found"),
+    responses=_responses("unauthorized", "forbidden", "validation", "not_found"),
 )
 async def customer_calendar(actor: CustomerActor, ref: Annotated[Name, Path()], db: Db) -> ICalendar:
     """The bookings of a customer from a month ago on, titled by resource; cancelled ones as such."""

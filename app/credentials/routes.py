@@ -20,7 +20,7 @@ from app.waker import Wake
 
 router = APIRouter(prefix="/v1/credentials", tags=["credentials"], generate_unique_id_function=operation_id)
 
-_REFUSALS = ("unauthorized", "forbidden", "unavailable", "busy", "outcome_unknown")
+_REFUSALS = ("unauthorized", "forbidden")
 
 
 @router.put(
@@ -47,7 +47,7 @@ async def put_credentials(
     "",
     response_model=CredentialsPage,
     summary="List credentials",
-    responses=problems("unauthorized", "forbidden", "unavailable", "validation"),
+    responses=problems("unauthorized", "forbidden", "validation"),
 )
 async def list_credentials(
     actor: CustomerActor, db: Db, filters: Annotated[CredentialsFilters, Query()]

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/crews", tags=["auto-syncs"], generate_unique_id_f
     status_code=201,
     response_model=Crew,
     summary="Create a crew",
-    responses=problems("unauthorized", "forbidden", *UNREADABLE, "busy", "outcome_unknown"),
+    responses=problems("unauthorized", "forbidden", *UNREADABLE),
 )
 async def create_crew(actor: FrontendActor, body: CrewCreate, db: Db) -> DatabaseJson:
     """Create a crew. Members are added one by one; its organizer is one only if added too."""
@@ -35,7 +35,7 @@ async def create_crew(actor: FrontendActor, body: CrewCreate, db: Db) -> Databas
     "",
     response_model=CrewPage,
     summary="List crews",
-    responses=problems("unauthorized", "forbidden", "unavailable", "validation"),
+    responses=problems("unauthorized", "forbidden", "validation"),
 )
 async def list_crews(actor: CustomerActor, db: Db, filters: Annotated[CrewFilters, Query()]) -> DatabaseJson:
     """List crews in order of creation; a customer's are those they organize or are a member of."""
@@ -46,7 +46,7 @@ async def list_crews(actor: CustomerActor, db: Db, filters: Annotated[CrewFilter
     "/{crew_id}",
     response_model=Crew,
     summary="Read a crew",
-    responses=problems("unauthorized", "forbidden", "unavailable", "crew_not_found", "validation"),
+    responses=problems("unauthorized", "forbidden", "crew_not_found", "validation"),
 )
 async def get_crew(actor: CustomerActor, crew_id: UUID, db: Db) -> DatabaseJson:
     """Read one crew."""
@@ -57,7 +57,7 @@ async def get_crew(actor: CustomerActor, crew_id: UUID, db: Db) -> DatabaseJson:
     "/{crew_id}/members",
     response_model=MemberPage,
     summary="List a crew's members",
-    responses=problems("unauthorized", "forbidden", "unavailable", "crew_not_found", "validation"),
+    responses=problems("unauthorized", "forbidden", "crew_not_found", "validation"),
 )
 async def list_crew_members(
     actor: CustomerActor, crew_id: UUID, db: Db, page: Annotated[ListQuery, Query()]
@@ -71,7 +71,7 @@ async def list_crew_members(
     status_code=201,
     response_model=Member,
     summary="Add a member to a crew",
-    responses=problems("unauthorized", "forbidden", "crew_not_found", *UNREADABLE, "busy", "outcome_unknown"),
+    responses=problems("unauthorized", "forbidden", "crew_not_found", *UNREADABLE),
 )
 async def add_crew_member(actor: FrontendActor, crew_id: UUID, body: MemberCreate, db: Db, waker: Wake) -> DatabaseJson:
     """Add a member, who is asked from now on: also by each of the crew's auto-syncs that is not over.
@@ -90,12 +90,9 @@ async def add_crew_member(actor: FrontendActor, crew_id: UUID, body: MemberCreat
     responses=problems(
         "unauthorized",
         "forbidden",
-        "unavailable",
         "crew_not_found",
         "crew_member_not_found",
         "validation",
-        "busy",
-        "outcome_unknown",
     ),
 )
 async def remove_crew_member(actor: CustomerActor, crew_id: UUID, member_id: UUID, db: Db, waker: Wake) -> DatabaseJson:

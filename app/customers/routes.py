@@ -14,7 +14,7 @@ from app.security import AdminActor
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"], generate_unique_id_function=operation_id)
 
-_WRITING = ("unauthorized", "forbidden", "customer_not_found", *UNREADABLE, "busy", "outcome_unknown")
+_WRITING = ("unauthorized", "forbidden", "customer_not_found", *UNREADABLE)
 
 
 @router.post(

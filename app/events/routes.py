@@ -30,7 +30,7 @@ RECHECK = 1.0
 LONGEST_CURSOR = 16_000
 CURSOR = r"^[0-9:,~]*$"
 
-_REFUSALS = ("unauthorized", "forbidden", "unavailable", "validation", "busy", "outcome_unknown")
+_REFUSALS = ("unauthorized", "forbidden", "validation")
 
 
 def _split(texts: list[str] | None) -> list[str] | None:

@@ -17,7 +17,6 @@ router = APIRouter(prefix="/v1/bookings", tags=["bookings"], generate_unique_id_
 _REFUSALS = problems(
     "unauthorized",
     "forbidden",
-    "unavailable",
     "slot_not_found",
     "slot_full",
     "insufficient_units",
@@ -28,8 +27,6 @@ _REFUSALS = problems(
     "limit_reached",
     "idempotency_conflict",
     *UNREADABLE,
-    "busy",
-    "outcome_unknown",
 )
 
 

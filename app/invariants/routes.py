@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["operations"], generate_unique_id_functio
     "/invariants",
     response_model=InvariantReport,
     summary="Recount every promise",
-    responses=problems("unauthorized", "forbidden", "validation", "busy"),
+    responses=problems("unauthorized", "forbidden", "validation"),
 )
 async def check_invariants(_actor: AdminActor, db: Db) -> DatabaseJson:
     """Recount every slot against its bookings, every live booking against its job, every offer against its hold.

@@ -36,7 +36,7 @@ router = APIRouter(tags=["operations"], generate_unique_id_function=operation_id
 
 QueueName = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[a-z0-9_.:-]+$", examples=["default"])]
 
-_REFUSALS = ("unauthorized", "forbidden", "validation", "busy", "outcome_unknown")
+_REFUSALS = ("unauthorized", "forbidden", "validation")
 
 
 async def process_jobs(request: Request, db: Db, actor: CronActor) -> RunReport:

@@ -39,7 +39,7 @@ class StripeSignature(SecurityBase):
     "/stripe",
     response_model=PaymentEvent,
     summary="Take a Stripe webhook",
-    responses=problems("unauthorized", "version_conflict", *UNREADABLE, "not_configured", "busy", "outcome_unknown"),
+    responses=problems("unauthorized", "version_conflict", *UNREADABLE, "not_configured"),
 )
 async def take_stripe_event(
     actor: Annotated[Actor, Depends(StripeSignature())], body: StripeEvent, db: Db

@@ -33,7 +33,6 @@ router = APIRouter(prefix="/v1/prebookings", tags=["prebookings"], generate_uniq
     responses=problems(
         "unauthorized",
         "forbidden",
-        "unavailable",
         "resource_not_found",
         "provider_not_found",
         "already_prebooked",
@@ -41,8 +40,6 @@ router = APIRouter(prefix="/v1/prebookings", tags=["prebookings"], generate_uniq
         "invalid_target",
         "encryption_unavailable",
         *UNREADABLE,
-        "busy",
-        "outcome_unknown",
     ),
 )
 async def create_prebooking(
@@ -65,7 +62,7 @@ async def create_prebooking(
     "",
     response_model=PrebookingPage,
     summary="List prebookings",
-    responses=problems("unauthorized", "forbidden", "unavailable", "validation"),
+    responses=problems("unauthorized", "forbidden", "validation"),
 )
 async def list_prebookings(
     actor: CustomerActor, db: Db, filters: Annotated[PrebookingFilters, Query()]
@@ -78,7 +75,7 @@ async def list_prebookings(
     "/{prebooking_id}",
     response_model=Prebooking,
     summary="Read a prebooking",
-    responses=problems("unauthorized", "forbidden", "unavailable", "prebooking_not_found", "validation"),
+    responses=problems("unauthorized", "forbidden", "prebooking_not_found", "validation"),
 )
 async def get_prebooking(actor: CustomerActor, prebooking_id: UUID, db: Db) -> DatabaseJson:
     """Read one prebooking: when it fires, or what came of it."""
@@ -92,12 +89,9 @@ async def get_prebooking(actor: CustomerActor, prebooking_id: UUID, db: Db) -> D
     responses=problems(
         "unauthorized",
         "forbidden",
-        "unavailable",
         "prebooking_not_found",
         "invalid_transition",
         *UNREADABLE,
-        "busy",
-        "outcome_unknown",
     ),
 )
 async def cancel_prebooking(actor: CustomerActor, prebooking_id: UUID, body: PrebookingCancel, db: Db) -> DatabaseJson:

@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1/providers", tags=["providers"], generate_unique_i
     "/{name}",
     response_model=Provider,
     summary="Set up a provider",
-    responses=problems("unauthorized", "forbidden", *UNREADABLE, "busy", "outcome_unknown"),
+    responses=problems("unauthorized", "forbidden", *UNREADABLE),
 )
 async def put_provider(actor: AdminActor, name: ProviderName, body: ProviderRules, db: Db, waker: Wake) -> DatabaseJson:
     """Say how to book there and when booking opens, and limit the queue in which its jobs wait.

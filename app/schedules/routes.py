@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/resources/{resource_id}", tags=["schedules"], gen
 DryRun = Annotated[bool, Query(description="Answer the plan and change nothing.")]
 Day = Annotated[date, Path(alias="date", ge=date(2000, 1, 1), lt=date(2200, 1, 1), examples=["2030-12-25"])]
 
-_REFUSALS = ("unauthorized", "forbidden", "resource_not_found", "invalid_hours", *UNREADABLE, "busy", "outcome_unknown")
+_REFUSALS = ("unauthorized", "forbidden", "resource_not_found", "invalid_hours", *UNREADABLE)
 
 
 @router.put(
@@ -73,9 +73,7 @@ async def put_exception(
     "/exceptions/{date}",
     response_model=SchedulePlan,
     summary="Put a date's weekly hours back",
-    responses=problems(
-        "unauthorized", "forbidden", "resource_not_found", "schedule_not_found", "validation", "busy", "outcome_unknown"
-    ),
+    responses=problems("unauthorized", "forbidden", "resource_not_found", "schedule_not_found", "validation"),
 )
 async def delete_exception(
     actor: AdminActor, resource_id: UUID, day: Day, db: Db, dry_run: DryRun = False

@@ -19,13 +19,10 @@ router = APIRouter(prefix="/v1/waitlist", tags=["waitlist"], generate_unique_id_
 _CHANGE_REFUSALS = (
     "unauthorized",
     "forbidden",
-    "unavailable",
     "waitlist_entry_not_found",
     "version_conflict",
     "invalid_transition",
     "validation",
-    "busy",
-    "outcome_unknown",
 )
 
 
@@ -37,7 +34,6 @@ _CHANGE_REFUSALS = (
     responses=problems(
         "unauthorized",
         "forbidden",
-        "unavailable",
         "slot_not_found",
         "slot_closed",
         "slot_in_past",
@@ -45,8 +41,6 @@ _CHANGE_REFUSALS = (
         "too_late",
         "limit_reached",
         *UNREADABLE,
-        "busy",
-        "outcome_unknown",
     ),
 )
 async def join_waitlist(actor: CustomerActor, body: WaitlistJoin, db: Db) -> DatabaseJson:
@@ -63,7 +57,7 @@ async def join_waitlist(actor: CustomerActor, body: WaitlistJoin, db: Db) -> Dat
     "",
     response_model=WaitlistPage,
     summary="List places in line",
-    responses=problems("unauthorized", "forbidden", "unavailable", "validation"),
+    responses=problems("unauthorized", "forbidden", "validation"),
 )
 async def list_waitlist(actor: CustomerActor, db: Db, filters: Annotated[WaitlistFilters, Query()]) -> DatabaseJson:
     """List the places in line that pass every given filter, in order of joining."""
@@ -74,7 +68,7 @@ async def list_waitlist(actor: CustomerActor, db: Db, filters: Annotated[Waitlis
     "/{entry_id}",
     response_model=WaitlistEntry,
     summary="Read a place in line",
-    responses=problems("unauthorized", "forbidden", "unavailable", "waitlist_entry_not_found", "validation"),
+    responses=problems("unauthorized", "forbidden", "waitlist_entry_not_found", "validation"),
 )
 async def get_waitlist_entry(actor: CustomerActor, entry_id: UUID, db: Db) -> DatabaseJson:
     """Read one place in line: how many are ahead, or what is offered until when."""

@@ -33,8 +33,7 @@ from app.webhooks.vault import seal
 
 router = APIRouter(tags=["webhooks"], generate_unique_id_function=operation_id)
 
-_READS = ("unauthorized", "forbidden", "validation")
-_WRITES = (*_READS, "busy", "outcome_unknown")
+_REFUSALS = ("unauthorized", "forbidden", "validation")
 
 
 @router.post(
@@ -42,7 +41,7 @@ _WRITES = (*_READS, "busy", "outcome_unknown")
     status_code=201,
     response_model=WebhookEndpointSecret,
     summary="Add a webhook endpoint",
-    responses=problems(*_WRITES, "encryption_unavailable", *UNREADABLE),
+    responses=problems(*_REFUSALS, "encryption_unavailable", *UNREADABLE),
 )
 async def create_webhook_endpoint(
     request: Request, actor: AdminActor, body: WebhookEndpointCreate, db: Db
@@ -63,7 +62,7 @@ async def create_webhook_endpoint(
     "/v1/webhook-endpoints",
     response_model=WebhookEndpoints,
     summary="List webhook endpoints",
-    responses=problems(*_READS),
+    responses=problems(*_REFUSALS),
 )
 async def list_webhook_endpoints(_actor: AdminActor, db: Db) -> DatabaseJson:
     """List every endpoint, in order of creation, those that are disabled too."""
@@ -74,7 +73,7 @@ async def list_webhook_endpoints(_actor: AdminActor, db: Db) -> DatabaseJson:
     "/v1/webhook-endpoints/{endpoint_id}",
     response_model=WebhookEndpoint,
     summary="Read a webhook endpoint",
-    responses=problems(*_READS, "webhook_endpoint_not_found"),
+    responses=problems(*_REFUSALS, "webhook_endpoint_not_found"),
 )
 async def get_webhook_endpoint(_actor: AdminActor, endpoint_id: UUID, db: Db) -> DatabaseJson:
     """Read one endpoint, and since when it fails."""
@@ -87,7 +86,7 @@ async def get_webhook_endpoint(_actor: AdminActor, endpoint_id: UUID, db: Db) ->
     response_model=WebhookEndpoint,
     summary="Change a webhook endpoint",
     responses=problems(
-        *_WRITES, "webhook_endpoint_not_found", "version_conflict", "precondition_required", *UNREADABLE
+        *_REFUSALS, "webhook_endpoint_not_found", "version_conflict", "precondition_required", *UNREADABLE
     ),
 )
 async def update_webhook_endpoint(
@@ -102,7 +101,7 @@ async def update_webhook_endpoint(
     "/v1/webhook-endpoints/{endpoint_id}",
     response_model=WebhookEndpoint,
     summary="Disable a webhook endpoint",
-    responses=problems(*_WRITES, "webhook_endpoint_not_found"),
+    responses=problems(*_REFUSALS, "webhook_endpoint_not_found"),
 )
 async def disable_webhook_endpoint(actor: AdminActor, endpoint_id: UUID, db: Db) -> DatabaseJson:
     """Deliver nothing there any more. It stays on record, with its deliveries; `PATCH` enables it again."""
@@ -114,7 +113,7 @@ async def disable_webhook_endpoint(actor: AdminActor, endpoint_id: UUID, db: Db)
     "/v1/webhook-endpoints/{endpoint_id}/rotate-secret",
     response_model=WebhookEndpointSecret,
     summary="Give a webhook endpoint a new secret",
-    responses=problems(*_WRITES, "webhook_endpoint_not_found", "encryption_unavailable"),
+    responses=problems(*_REFUSALS, "webhook_endpoint_not_found", "encryption_unavailable"),
 )
 async def rotate_webhook_secret(request: Request, actor: AdminActor, endpoint_id: UUID, db: Db) -> DatabaseJson:
     """Answer a new secret, this once. The old one signs beside it for another 24 hours."""
@@ -127,7 +126,7 @@ async def rotate_webhook_secret(request: Request, actor: AdminActor, endpoint_id
     status_code=202,
     response_model=Delivery,
     summary="Test a webhook endpoint",
-    responses=problems(*_WRITES, "webhook_endpoint_not_found"),
+    responses=problems(*_REFUSALS, "webhook_endpoint_not_found"),
 )
 async def test_webhook_endpoint(actor: AdminActor, endpoint_id: UUID, db: Db, waker: Wake) -> DatabaseJson:
     """Deliver an event `webhook_endpoint.tested` there, once, enabled or not; read the delivery for what came of it."""
@@ -141,7 +140,7 @@ async def test_webhook_endpoint(actor: AdminActor, endpoint_id: UUID, db: Db, wa
     status_code=202,
     response_model=Replayed,
     summary="Deliver the events of a time once more",
-    responses=problems(*_WRITES, "webhook_endpoint_not_found", "webhook_endpoint_disabled", *UNREADABLE),
+    responses=problems(*_REFUSALS, "webhook_endpoint_not_found", "webhook_endpoint_disabled", *UNREADABLE),
 )
 async def replay_events(actor: AdminActor, endpoint_id: UUID, body: ReplayRange, db: Db, waker: Wake) -> DatabaseJson:
     """Deliver every event from `from` until before `to` that the endpoint wants, whether it had it before or not."""
@@ -154,7 +153,7 @@ async def replay_events(actor: AdminActor, endpoint_id: UUID, body: ReplayRange,
     "/v1/deliveries",
     response_model=DeliveryPage,
     summary="List deliveries",
-    responses=problems(*_READS),
+    responses=problems(*_REFUSALS),
 )
 async def list_deliveries(_actor: AdminActor, db: Db, filters: Annotated[DeliveryFilters, Query()]) -> DatabaseJson:
     """List the deliveries that pass every given filter, in order of creation."""
@@ -165,7 +164,7 @@ async def list_deliveries(_actor: AdminActor, db: Db, filters: Annotated[Deliver
     "/v1/deliveries/{delivery_id}",
     response_model=DeliveryDetail,
     summary="Read a delivery",
-    responses=problems(*_READS, "delivery_not_found"),
+    responses=problems(*_REFUSALS, "delivery_not_found"),
 )
 async def get_delivery(_actor: AdminActor, delivery_id: UUID, db: Db) -> DatabaseJson:
     """Read one delivery, with every attempt at it."""
@@ -177,7 +176,7 @@ async def get_delivery(_actor: AdminActor, delivery_id: UUID, db: Db) -> Databas
     status_code=202,
     response_model=DeliveryDetail,
     summary="Deliver an event once more",
-    responses=problems(*_WRITES, "delivery_not_found", "webhook_endpoint_disabled"),
+    responses=problems(*_REFUSALS, "delivery_not_found", "webhook_endpoint_disabled"),
 )
 async def replay_delivery(actor: AdminActor, delivery_id: UUID, db: Db, waker: Wake) -> DatabaseJson:
     """Deliver it once more, at once, under the same id, whatever came of it before."""
