@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS = 20
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+# those of the installation, in whichever process
+OURS = f"{SESSIONS} AND application_name = 'holdfast'"
 
 
 async def connections(connect: Connect, count: int) -> list[asyncpg.Connection]:
@@ -27,6 +30,15 @@ async def until(observer: asyncpg.Connection, condition: str) -> None:
     while not await observer.fetchval(f"SELECT {condition}"):
         assert time.monotonic() < deadline, f"never came true: {condition}"
         await asyncio.sleep(0.005)
+
+
+async def until_buried(observer: asyncpg.Connection, since: datetime | None = None) -> None:
+    """Return when no session of a killed process goes on with what it was told last.
+
+    With `since`, of those that began later: the test's own live on.
+    """
+    began = f" AND backend_start > '{since}'" if since else ""
+    await until(observer, f"({OURS}{began}) = 0")
 
 
 async def until_waiting(observer: asyncpg.Connection, count: int) -> None:

@@ -11,14 +11,12 @@ import httpx2
 from app import embedded
 from app.migrate import migrate
 from tests.api.calls import assert_problem, book
-from tests.concurrency.rivals import SESSIONS, assert_counters_equal_a_recount, begin, held_slots, until_waiting
+from tests.concurrency.rivals import OURS, assert_counters_equal_a_recount, begin, held_slots, until_waiting
 from tests.conftest import Connect, settings_for
 from tests.factories import Factory, make_api_key
 from tests.live import PATIENCE_SECONDS, live_server
 
-BREAK_OFF = (
-    f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS.replace('count(*)', 'pid')} AND application_name = 'holdfast'"
-)
+BREAK_OFF = f"SELECT pg_terminate_backend(pid) FROM ({OURS.replace('count(*)', 'pid')}"
 
 
 async def test_a_call_that_is_broken_off_has_an_unknown_outcome_and_may_be_repeated(

@@ -13,11 +13,9 @@ from fastapi import FastAPI
 from app import deadlines
 from app.main import create_app
 from tests.api.calls import assert_problem, book
-from tests.concurrency.rivals import SESSIONS, assert_counters_equal_a_recount, begin, held_slots, until, until_waiting
+from tests.concurrency.rivals import OURS, assert_counters_equal_a_recount, begin, held_slots, until, until_waiting
 from tests.conftest import Connect, client_of, settings_for
 from tests.factories import Factory, make_api_key
-
-OURS = f"{SESSIONS} AND application_name = 'holdfast'"
 
 
 @pytest.fixture

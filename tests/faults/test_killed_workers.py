@@ -10,7 +10,7 @@ import asyncpg
 import httpx2
 
 from tests.api.calls import assert_problem, book
-from tests.concurrency.rivals import SESSIONS, assert_counters_equal_a_recount, begin, held_slots, until, until_waiting
+from tests.concurrency.rivals import assert_counters_equal_a_recount, begin, held_slots, until_buried, until_waiting
 from tests.conftest import Connect
 from tests.factories import Factory, make_api_key
 from tests.live import LiveServer, live_server
@@ -73,7 +73,7 @@ async def test_no_answered_booking_is_lost_and_every_key_gives_one_booking(
             kill_all_workers(server)
             answers = dict(zip(attempts, await asyncio.gather(*tasks), strict=True))
         # a session whose client was killed carries its statement out, finds nobody to tell, and goes
-        await until(observer, f"({SESSIONS} AND application_name = 'holdfast') = 0")
+        await until_buried(observer)
 
         before = await bookings_by_key(observer)
         unanswered = [attempt for attempt, answer in answers.items() if answer is None]

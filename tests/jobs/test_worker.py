@@ -20,7 +20,7 @@ from app.jobs.worker import Worker
 from app.security import Actor
 from app.settings import Settings
 from app.waker import Waker
-from tests.concurrency.rivals import SESSIONS, begin, until, until_waiting
+from tests.concurrency.rivals import OURS, SESSIONS, begin, until, until_waiting
 from tests.conftest import Connect
 from tests.jobs.support import (
     EFFECTS,
@@ -43,7 +43,6 @@ from tests.jobs.support import (
 
 PERSON = Actor("admin", "ops")
 LISTENERS = f"{SESSIONS} AND pid <> pg_backend_pid() AND query LIKE '%pg_listening_channels%'"
-OURS = f"{SESSIONS} AND application_name = 'holdfast'"
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM ({}) s"
 
 Tune = Callable[..., None]

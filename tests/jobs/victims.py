@@ -15,7 +15,7 @@ import httpx2
 from app.database import open_database
 from app.jobs.processor import process_jobs
 from app.settings import Settings
-from tests.concurrency.rivals import SESSIONS, until
+from tests.concurrency.rivals import until_buried
 from tests.jobs.support import ACTOR, PATIENCE_SECONDS, effects, lose_leases, posts, statuses
 from tests.live import ROOT
 
@@ -105,11 +105,6 @@ async def kill_again_and_again(
         await asyncio.sleep(chance.uniform(0, LIFE_SECONDS))
         victims.kill(*chance.sample(victims.alive, chance.randint(1, deaths)))
         await lose_leases(conn)
-
-
-async def until_buried(conn: asyncpg.Connection) -> None:
-    """Return when no session of a killed process goes on with what it was told last."""
-    await until(conn, f"({SESSIONS} AND application_name = 'holdfast') = 0")
 
 
 async def do_the_rest(victims: Victims, conn: asyncpg.Connection, settings: Settings) -> None:

@@ -14,14 +14,13 @@ import pytest
 
 from app.database import Database
 from app.settings import Settings
-from tests.concurrency.rivals import until
+from tests.concurrency.rivals import until_buried
 from tests.factories import Factory
 from tests.jobs.support import PATIENCE_SECONDS, lose_leases
 from tests.live import ROOT
 from tests.messages.support import CUSTOMER, MailServer, SmsProvider, run
 
 ROUNDS = 10
-SESSIONS = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'holdfast'"
 NAMES = ("smtp_url", "mail_from", "sms_url", "sms_account", "sms_token", "sms_from", "quiet_hours", "database_url")
 SECRET = ("smtp_url", "sms_token", "database_url")
 
@@ -94,7 +93,7 @@ async def kill_in_rounds(
             await make.booking(p_customer=json.dumps(CUSTOMER))
             await killer.struck.wait()
         # a session whose client was killed carries its claim out, finds nobody to tell, and goes
-        await until(conn, f"NOT EXISTS ({SESSIONS} AND backend_start > '{since}')")
+        await until_buried(conn, since)
         await lose_leases(conn)
         await run(database, settings)
 

@@ -12,10 +12,11 @@ import pytest
 from app.database import open_database
 from app.settings import Settings
 from app.webhooks.handlers import deliver_webhook
+from tests.concurrency.rivals import until_buried
 from tests.credentials.support import FIRST
 from tests.factories import Factory
 from tests.jobs.support import do_all, lose_leases, runner_of
-from tests.jobs.victims import Victims, until_buried, victims_of
+from tests.jobs.victims import Victims, victims_of
 from tests.webhooks.support import OK, Received, Receiver, add_endpoint, deliveries_of
 
 ROUNDS, EVENTS_A_ROUND = 10, 6
