@@ -20,6 +20,7 @@ from app.credentials import routes as credentials
 from app.credentials.handlers import check_credentials
 from app.crews import routes as crews
 from app.customers import routes as customers
+from app.customers.handlers import erase_idle_customer
 from app.database import Database, open_database
 from app.error_handlers import LastResort, install_error_handlers
 from app.events import routes as events
@@ -82,6 +83,7 @@ def handlers_of(database: Database, settings: Settings) -> tuple[Handler, ...]:
         check_credentials(database, settings),
         deliver_webhook(database, settings),
         send_message(database, settings),
+        erase_idle_customer(database, settings),
     )
 
 

@@ -1,5 +1,8 @@
 """One call a function of sql/: a customer's data."""
 
+from datetime import timedelta
+from uuid import UUID
+
 from asyncpg import Record
 
 from app.conditions import fingerprint
@@ -25,6 +28,13 @@ async def erase_customer(db: Database, actor: Actor, ref: str, why: Why, idempot
         p_reason=why.reason,
         p_idempotency_key=idempotency_key,
         p_request_hash=fingerprint(why, ref),
+    )
+
+
+async def erase_idle_customer(db: Database, actor: Actor, customer_id: UUID, keep: timedelta) -> bool:
+    """Erase the customer if nothing happened with them for so long. Raises legal_hold, customer_active."""
+    return bool(
+        await db.call_value("erase_idle_customer", p_actor=actor.json(), p_customer_id=customer_id, p_keep=keep)
     )
 
 

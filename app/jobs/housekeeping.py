@@ -23,13 +23,22 @@ JOB_TYPES = (
 )
 
 
+# at most
+ERASED_A_MINUTE = 10
+
+
 class Retention(NamedTuple):
-    """How long things are remembered that are over: jobs, those that failed for good, deliveries, messages."""
+    """How long things are remembered that are over: jobs, those that failed for good, deliveries, messages, answers.
+
+    And customers after whatever was the last of theirs, if not for ever.
+    """
 
     over: timedelta = timedelta(days=3)
     discarded: timedelta = timedelta(days=30)
     deliveries: timedelta = timedelta(days=30)
     messages: timedelta = timedelta(days=365)
+    answers: timedelta = timedelta(days=365)
+    customers: timedelta | None = None
 
 
 def retention_of(settings: Settings) -> Retention:
@@ -39,6 +48,8 @@ def retention_of(settings: Settings) -> Retention:
         timedelta(days=settings.jobs_keep_discarded_days),
         timedelta(days=settings.deliveries_keep_days),
         timedelta(days=settings.messages_keep_days),
+        timedelta(days=settings.prebookings_keep_days),
+        timedelta(days=settings.customers_keep_days) if settings.customers_keep_days else None,
     )
 
 
@@ -86,7 +97,14 @@ async def keep_house(
     async def prune_messages(db: Database, _actor: Actor, limit: int) -> int:
         return await queries.prune_messages(db, limit, retention.messages)
 
-    for sweep in (*SWEEPS, Sweep(prune_jobs), Sweep(prune_deliveries), Sweep(prune_messages)):
+    async def forget_answers(db: Database, actor: Actor, limit: int) -> int:
+        return await queries.forget_provider_answers(db, actor, limit, retention.answers)
+
+    async def enqueue_idle_customers(db: Database, _actor: Actor, limit: int) -> int:
+        return await queries.enqueue_idle_customers(db, limit, retention.customers) if retention.customers else 0
+
+    prunes = (prune_jobs, prune_deliveries, prune_messages, forget_answers)
+    for sweep in (*SWEEPS, *map(Sweep, prunes), Sweep(enqueue_idle_customers, batch_size=ERASED_A_MINUTE)):
         done = sweep.batch_size
         while done == sweep.batch_size and not out_of_time():
             done = await sweep.run(db, actor, sweep.batch_size)

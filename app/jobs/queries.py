@@ -84,6 +84,16 @@ async def prune_messages(db: Database, limit: int, keep: timedelta) -> int:
     return int(await db.call_value("prune_messages", p_limit=limit, p_keep=keep))
 
 
+async def forget_provider_answers(db: Database, actor: Actor, limit: int, keep: timedelta) -> int:
+    """Forget what providers said of prebookings that were over so long ago; answers in how many rows."""
+    return int(await db.call_value("forget_provider_answers", p_actor=actor.json(), p_limit=limit, p_keep=keep))
+
+
+async def enqueue_idle_customers(db: Database, limit: int, keep: timedelta) -> int:
+    """Leave jobs that erase customers with whom nothing happened for so long; answers how many."""
+    return int(await db.call_value("enqueue_idle_customers", p_limit=limit, p_keep=keep))
+
+
 async def prune_jobs(db: Database, limit: int, keep: timedelta, keep_discarded: timedelta) -> int:
     """How many jobs were over for long enough to forget."""
     return int(await db.call_value("prune_jobs", p_limit=limit, p_keep=keep, p_keep_discarded=keep_discarded))

@@ -90,6 +90,13 @@ prebookings = sa.Table(
     sa.Index("prebookings_customer_id_idx", "customer_id", "created_at", "id"),
     sa.Index("prebookings_created_at_id_idx", "created_at", "id"),
     sa.Index("prebookings_booking_id_idx", "booking_id", postgresql_where=sa.text("booking_id IS NOT NULL")),
+    sa.Index(
+        "prebookings_answers_idx",
+        "updated_at",
+        postgresql_where=sa.text(
+            "status IN ('succeeded', 'failed', 'cancelled') AND (detail IS NOT NULL OR confirmation IS NOT NULL)"
+        ),
+    ),
 )
 
 prebooking_attempts = sa.Table(
@@ -106,6 +113,11 @@ prebooking_attempts = sa.Table(
     sa.Column("fired_at", WHEN),
     sa.Column("ended_at", WHEN),
     sa.Index("prebooking_attempts_prebooking_id_idx", "prebooking_id", "id"),
+    sa.Index(
+        "prebooking_attempts_answers_idx",
+        "started_at",
+        postgresql_where=sa.text("detail IS NOT NULL OR confirmation IS NOT NULL"),
+    ),
 )
 
 lottery_draws = sa.Table(

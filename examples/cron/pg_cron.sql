@@ -11,8 +11,9 @@
 --
 -- and once, as a superuser: CREATE EXTENSION pg_cron; GRANT USAGE ON SCHEMA cron TO the role that owns the schema.
 -- With another DB_SCHEMA, write its name for `holdfast.` below; with another JOBS_KEEP_DAYS or JOBS_KEEP_DISCARDED_DAYS,
--- give them to prune_jobs as p_keep and p_keep_discarded; DELIVERIES_KEEP_DAYS and MESSAGES_KEEP_DAYS to prune_deliveries and
--- prune_messages as p_keep.
+-- give them to prune_jobs as p_keep and p_keep_discarded; DELIVERIES_KEEP_DAYS, MESSAGES_KEEP_DAYS and PREBOOKINGS_KEEP_DAYS to
+-- prune_deliveries, prune_messages and forget_provider_answers as p_keep. Customers are erased by jobs (CUSTOMERS_KEEP_DAYS), which
+-- are none of these.
 --
 -- Each statement is scheduled by itself, so that each is a transaction of its own: together they would hold what one has
 -- locked until all were done, and one that fails would undo the rest. What is busy, they skip.
@@ -59,6 +60,8 @@ SELECT cron.schedule('holdfast-prune-jobs', '*/5 * * * *', $$SELECT holdfast.pru
 SELECT cron.schedule('holdfast-prune-deliveries', '*/5 * * * *',
   $$SELECT holdfast.prune_deliveries(p_limit => 2000)$$);
 SELECT cron.schedule('holdfast-prune-messages', '*/5 * * * *', $$SELECT holdfast.prune_messages(p_limit => 2000)$$);
+SELECT cron.schedule('holdfast-forget-provider-answers', '*/5 * * * *',
+  $$SELECT holdfast.forget_provider_answers(p_actor => '{"type": "system", "id": "pg_cron"}', p_limit => 2000)$$);
 SELECT cron.schedule('holdfast-prune-job-runs', '*/5 * * * *', $$SELECT holdfast.prune_job_runs(p_limit => 2000)$$);
 SELECT cron.schedule('holdfast-prune-idempotency-keys', '*/5 * * * *',
   $$SELECT holdfast.prune_idempotency_keys(p_limit => 2000)$$);

@@ -1,10 +1,10 @@
 -- Promises: nothing that tells who the customer was is left in the database, and what it recounts and has on record stands: how
--- many bookings there were, when, and that they were this customer's. Called by POST /v1/customers/{ref}/erase.
--- Locks: crews, prebookings, customer, bookings, jobs. Raises: SB010 idempotency_conflict, SB035 legal_hold, SB036 customer_active,
--- SB037 customer_not_found.
+-- many bookings there were, when, and that they were this customer's. With p_idle_since, only if nothing happened since. Called by
+-- POST /v1/customers/{ref}/erase and erase_idle_customer. Locks: crews, prebookings, customer, bookings, jobs. Raises: SB010
+-- idempotency_conflict, SB035 legal_hold, SB036 customer_active, SB037 customer_not_found.
 CREATE OR REPLACE FUNCTION erase_customer(
   p_actor jsonb, p_customer_ref text, p_reason text, p_idempotency_key text DEFAULT NULL, p_request_hash bytea DEFAULT NULL,
-  p_now timestamptz DEFAULT now()
+  p_now timestamptz DEFAULT now(), p_idle_since timestamptz DEFAULT NULL
 )
 RETURNS TABLE (body json, replayed boolean)
 LANGUAGE plpgsql
@@ -36,6 +36,9 @@ BEGIN
   END IF;
   v_customer := lock_customer(p_customer_ref);
   PERFORM require_erasable(v_customer, p_now);
+  IF p_idle_since IS NOT NULL AND NOT is_idle_customer(v_customer, p_idle_since) THEN
+    RAISE EXCEPTION 'customer_active' USING ERRCODE = 'SB036', DETAIL = json_build_object('since', p_idle_since);
+  END IF;
 
   PERFORM erase_customer_rows(v_customer.id, p_customer_ref, p_now);
   UPDATE customers c
