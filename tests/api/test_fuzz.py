@@ -14,6 +14,7 @@ import requests
 import schemathesis
 
 from app.main import create_app
+from tests.concurrency.rivals import until_idle
 from tests.conftest import settings_for
 from tests.credentials.support import FIRST, put_provider
 from tests.databases import dsn_of, on_server
@@ -106,6 +107,8 @@ async def target(template: str) -> AsyncIterator[Target]:
             # proxies and passwords of this machine are none of ours, and take longer to look up than an answer takes
             session.trust_env = False
             yield Target(server.url, session, tokens, {name: str(value) for name, value in known.items()})
+        await until_idle(conn)
+        assert "unexpected error" not in server.log
     await conn.close()
     await on_server(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -18,6 +18,7 @@ PATIENCE_SECONDS = 20
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 # those of the installation, in whichever process
 OURS = f"{SESSIONS} AND application_name = 'holdfast'"
+LOCKS = f"SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE {OURS.partition('WHERE ')[2]}"
 
 
 async def connections(connect: Connect, count: int) -> list[asyncpg.Connection]:
@@ -30,6 +31,11 @@ async def until(observer: asyncpg.Connection, condition: str) -> None:
     while not await observer.fetchval(f"SELECT {condition}"):
         assert time.monotonic() < deadline, f"never came true: {condition}"
         await asyncio.sleep(0.005)
+
+
+async def until_idle(observer: asyncpg.Connection) -> None:
+    """Return when no session of the installation is in a transaction or holds a lock. Fails when some always is."""
+    await until(observer, f"({OURS} AND state <> 'idle') = 0 AND ({LOCKS}) = 0")
 
 
 async def until_buried(observer: asyncpg.Connection, since: datetime | None = None) -> None:

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from tests.api.calls import booking_body
-from tests.concurrency.rivals import OURS, begin, held_slots, until, until_waiting
+from tests.concurrency.rivals import OURS, begin, held_slots, until, until_idle, until_waiting
 from tests.conftest import CRON_SECRET, Connect
 from tests.factories import HOUR, TOMORROW, Factory, make_api_key, make_customer
 from tests.live import LiveServer, live_server
@@ -128,8 +128,7 @@ async def hang_up_anywhere(live: LiveServer, make: Factory, count: int, chance: 
 async def assert_nothing_is_left(live: LiveServer, make: Factory, observer: asyncpg.Connection) -> None:
     """No transaction, no lock, every booking whole, and every connection of the pool to be had at once."""
     slot_id, key = await make.slot(max_bookings=10), await make_api_key(make.conn, "frontend")
-    held = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'holdfast'"
-    await until(observer, f"({OURS} AND state <> 'idle') = 0 AND ({held}) = 0")
+    await until_idle(observer)
     report = json.loads(await observer.fetchval("SELECT check_invariants()"))
     assert (report["violation_count"], report["checked"]["bookings"] > 0) == (0, True)
     # as many requests as the server has connections, all of them inside the database at once

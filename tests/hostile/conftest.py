@@ -10,6 +10,7 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
+from tests.concurrency.rivals import until_idle
 from tests.conftest import client_of, settings_for
 from tests.credentials.support import FIRST, put_provider
 from tests.databases import dsn_of, on_server
@@ -87,5 +88,6 @@ async def target(template: str) -> AsyncIterator[Target]:
     app = create_app(settings_of(dsn_of(name)), handlers=())
     async with app.router.lifespan_context(app), client_of(app, await make_api_key(conn, "admin")) as client:
         yield Target(client, conn, known)
+        await until_idle(conn)
     await conn.close()
     await on_server(f"DROP DATABASE {name} WITH (FORCE)")

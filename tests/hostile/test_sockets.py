@@ -11,7 +11,7 @@ import pytest
 from app import deadlines
 from app.main import create_app
 from tests.api.calls import assert_problem, booking_body
-from tests.concurrency.rivals import OURS, until
+from tests.concurrency.rivals import until_idle
 from tests.conftest import Connect, client_of, settings_for
 from tests.factories import Factory, make_api_key
 from tests.hostile.raw import post, send_raw
@@ -79,7 +79,7 @@ async def test_callers_who_stop_half_way_leave_neither_a_session_nor_a_booking(
     for cut in range(1, len(whole), 7):
         await send_raw(port, whole[:cut], half_close=True)
 
-    await until(await connect(), f"({OURS} AND state <> 'idle') = 0")
+    await until_idle(await connect())
     assert await conn.fetchval("SELECT count(*) FROM bookings") == 0
     async with live.client(token) as client:
         assert (
