@@ -1,4 +1,4 @@
-"""what was done is settled in one cheaper call.
+"""What was done is settled in one cheaper call.
 
 Revision ID: 0031
 Revises: 0030

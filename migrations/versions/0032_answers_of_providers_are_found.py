@@ -1,13 +1,13 @@
 """Where what providers said of prebookings is found when it is to be forgotten.
 
-Revision ID: 0037
-Revises: 0030
+Revision ID: 0032
+Revises: 0031
 """
 
 from alembic import op
 
-revision = "0037"
-down_revision = "0030"
+revision = "0032"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 

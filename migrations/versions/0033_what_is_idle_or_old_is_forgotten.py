@@ -1,14 +1,14 @@
-"""what is idle or old is forgotten.
+"""What is idle or old is forgotten.
 
-Revision ID: 0038
-Revises: 0037
+Revision ID: 0033
+Revises: 0032
 """
 
 from migrations import frozen
 from migrations.frozen import Change
 
-revision = "0038"
-down_revision = "0037"
+revision = "0033"
+down_revision = "0032"
 branch_labels = None
 depends_on = None
 
