@@ -23,8 +23,7 @@ JOB_TYPES = (
 )
 
 
-# at most
-ERASED_A_MINUTE = 10
+ERASED_AT_ONCE = 10
 
 
 class Retention(NamedTuple):
@@ -104,7 +103,7 @@ async def keep_house(
         return await queries.enqueue_idle_customers(db, limit, retention.customers) if retention.customers else 0
 
     prunes = (prune_jobs, prune_deliveries, prune_messages, forget_answers)
-    for sweep in (*SWEEPS, *map(Sweep, prunes), Sweep(enqueue_idle_customers, batch_size=ERASED_A_MINUTE)):
+    for sweep in (*SWEEPS, *map(Sweep, prunes), Sweep(enqueue_idle_customers, batch_size=ERASED_AT_ONCE)):
         done = sweep.batch_size
         while done == sweep.batch_size and not out_of_time():
             done = await sweep.run(db, actor, sweep.batch_size)
