@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-AT_ONCE = 4
+AT_ONCE = 8
 # Seconds after which a request is not expected to end soon.
 PATIENCE = 1.0
 
