@@ -1,6 +1,7 @@
 """Alembic's entry: one run at a time, in the configured schema, under time-outs."""
 
 import asyncio
+import re
 import uuid
 
 import asyncpg
@@ -12,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from app.settings import Settings
 from app.tables import metadata
 from app.tables.columns import XID8
+
+# Alembic's own, and the partitions of the audit trail, each of which is as the trail itself
+NOT_ON_A_PAGE = re.compile("alembic_version|audit_log_.*")
 
 # One fixed number that every Holdfast installation of a server agrees on; "hold" in ASCII.
 RUN_LOCK = 0x686F6C64
@@ -67,7 +71,7 @@ def run(connection: Connection) -> None:
         target_metadata=metadata,
         version_table_schema=settings.db_schema,
         transaction_per_migration=True,
-        include_name=lambda name, kind, _parents: (kind, name) != ("table", "alembic_version"),
+        include_name=lambda name, kind, _parents: kind != "table" or not NOT_ON_A_PAGE.fullmatch(name or ""),
     )
     with context.begin_transaction():
         context.run_migrations()
@@ -78,8 +82,9 @@ async def run_online() -> None:
     engine = make_engine()
     async with engine.begin() as guard, engine.connect() as connection:
         await guard.exec_driver_sql("SET LOCAL lock_timeout TO '10min'")
-        await guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
         await guard.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RUN_LOCK})")
+        # last, for it leaves no snapshot open: who builds an index concurrently waits for those of others
+        await guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
         await connection.exec_driver_sql(CREATE_SCHEMA)
         await connection.commit()
         await connection.run_sync(run)
