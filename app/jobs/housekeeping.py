@@ -24,12 +24,17 @@ JOB_TYPES = (
 
 
 class Retention(NamedTuple):
-    """How long things are remembered that are over: jobs, those that failed for good, deliveries, messages."""
+    """How long things are remembered: jobs that are over or failed for good, deliveries, messages; and the audit trail.
+
+    Of the trail whole months, and addresses for so many days; None: for ever.
+    """
 
     over: timedelta = timedelta(days=3)
     discarded: timedelta = timedelta(days=30)
     deliveries: timedelta = timedelta(days=30)
     messages: timedelta = timedelta(days=365)
+    audit_months: int | None = None
+    addresses: timedelta | None = timedelta(days=365)
 
 
 def retention_of(settings: Settings) -> Retention:
@@ -39,6 +44,8 @@ def retention_of(settings: Settings) -> Retention:
         timedelta(days=settings.jobs_keep_discarded_days),
         timedelta(days=settings.deliveries_keep_days),
         timedelta(days=settings.messages_keep_days),
+        settings.audit_keep_months or None,
+        timedelta(days=settings.audit_keep_address_days) if settings.audit_keep_address_days else None,
     )
 
 
@@ -66,6 +73,7 @@ SWEEPS = (
     Sweep(queries.sweep_messages),
     Sweep(queries.backfill_jobs),
     Sweep(queries.backfill_audit_chain),
+    Sweep(queries.make_audit_partitions),
     Sweep(queries.prune_job_runs),
     Sweep(queries.prune_idempotency_keys),
     Sweep(queries.prune_rate_limits),
@@ -86,7 +94,14 @@ async def keep_house(
     async def prune_messages(db: Database, _actor: Actor, limit: int) -> int:
         return await queries.prune_messages(db, limit, retention.messages)
 
-    for sweep in (*SWEEPS, Sweep(prune_jobs), Sweep(prune_deliveries), Sweep(prune_messages)):
+    async def forget_audit_addresses(db: Database, _actor: Actor, limit: int) -> int:
+        return await queries.forget_audit_addresses(db, limit, retention.addresses) if retention.addresses else 0
+
+    async def drop_audit_month(db: Database, actor: Actor, limit: int) -> int:
+        return await queries.drop_audit_month(db, actor, limit, retention.audit_months) if retention.audit_months else 0
+
+    prunes = (prune_jobs, prune_deliveries, prune_messages, forget_audit_addresses, drop_audit_month)
+    for sweep in (*SWEEPS, *map(Sweep, prunes)):
         done = sweep.batch_size
         while done == sweep.batch_size and not out_of_time():
             done = await sweep.run(db, actor, sweep.batch_size)

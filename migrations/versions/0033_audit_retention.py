@@ -53,6 +53,10 @@ def upgrade() -> None:
         op.execute(table)
     op.execute("INSERT INTO audit_chains SELECT '', '', 0, '' WHERE EXISTS (SELECT FROM audit_log)")
     op.execute("ALTER TABLE audit_log ADD COLUMN address_salt bytea, ADD COLUMN address_hash bytea")
+    op.execute(
+        """ALTER TABLE audit_log ADD CONSTRAINT audit_log_address_check
+          CHECK (address_hash IS NULL OR num_nonnulls(ip_address, user_agent, address_salt) = 0) NOT VALID"""
+    )
     op.execute(BOUND)
 
 

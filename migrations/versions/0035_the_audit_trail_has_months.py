@@ -1005,8 +1005,8 @@ $$""",
     Change(
         "functions/drop_audit_month",
         None,
-        r"""-- Promises: the oldest month of the audit trail, if it ended p_keep_months before this one began, is gone, and an entry of the trail
--- vouches for it. What is noted first, p_limit subjects a call: then it answers p_limit. Not while a row of it is under a legal
+        r"""-- Promises: the oldest month with rows in the audit trail, if it ended p_keep_months before this one began, is gone, and an entry
+-- of the trail vouches for it. What is noted first, p_limit subjects a call: then it answers p_limit. Not while a row of it is under a legal
 -- hold or not chained. Called by the job processor. Locks: the record of what was dropped, then the trail; it gives up after a
 -- second and comes again.
 CREATE OR REPLACE FUNCTION drop_audit_month(
@@ -1045,9 +1045,12 @@ BEGIN
     RETURN v_noted;
   END IF;
 
-  v_digest := dropped_audit_digest(v_number, v_last ->> 'digest');
   EXECUTE format('SELECT count(*) FROM %I', v_month.name) INTO v_entries;
+  v_digest := dropped_audit_digest(v_number, v_last ->> 'digest');
   EXECUTE format('DROP TABLE %I', v_month.name);
+  IF v_entries = 0 THEN
+    RETURN drop_audit_month(p_actor, p_limit, p_keep_months, p_now);
+  END IF;
   INSERT INTO audit_log (
     subject_type, subject_id, event, action_type, old_values, new_values, performed_by, performed_by_id
   )
@@ -2145,7 +2148,8 @@ EXECUTE FUNCTION refuse_change()""",
 
 def upgrade() -> None:
     # reads the table while everybody writes; what comes then does not read it again
-    op.execute("ALTER TABLE audit_log VALIDATE CONSTRAINT audit_log_bound_check")
+    for name in ("audit_log_bound_check", "audit_log_address_check"):
+        op.execute(f"ALTER TABLE audit_log VALIDATE CONSTRAINT {name}")
     op.execute("LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE")
     for statement in LEAVE_THE_TABLE:
         op.execute(statement)
