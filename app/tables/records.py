@@ -46,6 +46,14 @@ audit_chains = sa.Table(
     sa.Column("hash", BYTEA, nullable=False),
 )
 
+# up to which subject the ends of chains from before that table are noted in it; empty when all are
+audit_backfill = sa.Table(
+    "audit_backfill",
+    metadata,
+    sa.Column("subject_type", sa.Text, nullable=False),
+    sa.Column("subject_id", sa.Text, nullable=False),
+)
+
 # what went with a month, as links of chains: from one position to another, chained to what, and the last hash
 audit_dropped = sa.Table(
     "audit_dropped",

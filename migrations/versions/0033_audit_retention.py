@@ -12,7 +12,6 @@ branch_labels = None
 depends_on = None
 
 TABLES = {
-    # absent in databases from before until backfill_audit_chain has come by: then a row of type '' says so
     "audit_chains": """
         CREATE TABLE audit_chains (
           subject_type text NOT NULL,
@@ -21,6 +20,13 @@ TABLES = {
           hash bytea NOT NULL,
           CONSTRAINT audit_chains_pkey PRIMARY KEY (subject_type, subject_id)
         ) WITH (fillfactor = 80)
+    """,
+    # up to which subject backfill_audit_chain has noted the ends of chains from before; empty when of all
+    "audit_backfill": """
+        CREATE TABLE audit_backfill (
+          subject_type text NOT NULL,
+          subject_id text NOT NULL
+        )
     """,
     "audit_dropped": """
         CREATE TABLE audit_dropped (
@@ -51,7 +57,7 @@ END $$
 def upgrade() -> None:
     for table in TABLES.values():
         op.execute(table)
-    op.execute("INSERT INTO audit_chains SELECT '', '', 0, '' WHERE EXISTS (SELECT FROM audit_log)")
+    op.execute("INSERT INTO audit_backfill SELECT '', '' WHERE EXISTS (SELECT FROM audit_log)")
     op.execute("ALTER TABLE audit_log ADD COLUMN address_salt bytea, ADD COLUMN address_hash bytea")
     op.execute(
         """ALTER TABLE audit_log ADD CONSTRAINT audit_log_address_check

@@ -189,8 +189,8 @@ END""",
         "functions/audit_chain_end",
         None,
         r"""-- Promises: the position and the hash of a subject's last audit row; position 0 where there is none, null while some are not
--- chained. Called by audit_log_chain and backfill_audit_chain. While the ends of chains from before this table are still being
--- noted, which the row of type '' says, it notes this one.
+-- chained. Called by audit_log_chain. While the ends of chains from before `audit_chains` are still being noted, which
+-- `audit_backfill` says, it notes this one.
 CREATE OR REPLACE FUNCTION audit_chain_end(p_subject_type text, p_subject_id text, OUT last_position integer, OUT last_hash bytea)
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -202,7 +202,7 @@ BEGIN
     WHERE c.subject_type = p_subject_type AND c.subject_id = p_subject_id;
     EXIT WHEN FOUND;
     last_position := 0;
-    EXIT WHEN NOT EXISTS (SELECT FROM audit_chains c WHERE c.subject_type = '');
+    EXIT WHEN NOT EXISTS (SELECT FROM audit_backfill);
 
     -- what is not chained comes first
     SELECT a.position, a.hash INTO last_position, last_hash
@@ -458,7 +458,7 @@ STABLE
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  v_is_noted boolean := NOT EXISTS (SELECT FROM audit_chains c WHERE c.subject_type = '');
+  v_is_noted boolean := NOT EXISTS (SELECT FROM audit_backfill);
 BEGIN
   RETURN QUERY
     SELECT e.*
@@ -468,7 +468,7 @@ BEGIN
         WHEN c.position < l.position THEN 'inserted'
         WHEN c.hash <> l.hash THEN 'replaced'
       END
-      FROM (SELECT * FROM audit_chains x WHERE x.subject_type <> '') c
+      FROM audit_chains c
       FULL JOIN (
         SELECT DISTINCT ON (x.subject_type, x.subject_id) x.*
         FROM (
@@ -589,37 +589,38 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+  -- NEW is of the partition's type, and would become one of the trail's wherever the hash asks for a column
+  v_entry audit_log;
   v_last record;
   -- the first of its subject, as most are; whoever claims it falsely finds the end of the chain taken
-  v_is_first boolean := NEW.action_type = 'created';
-  v_is_sure boolean := false;
+  v_is_first boolean := NEW.action_type = 'created' AND NOT EXISTS (SELECT FROM audit_backfill);
 BEGIN
+  NEW.position := 1;
   NEW.prev_hash := NULL;
   NEW.address_hash := NULL;
   NEW.address_salt := CASE WHEN num_nonnulls(NEW.ip_address, NEW.user_agent) > 0 THEN uuid_send(gen_random_uuid()) END;
+  v_entry := NEW;
   LOOP
-    IF v_is_first THEN
-      NEW.position := 1;
-      NEW.hash := audit_hash(NEW);
+    IF NOT v_is_first THEN
+      SELECT * INTO v_last FROM audit_chain_end(NEW.subject_type, NEW.subject_id);
+      v_entry.position := v_last.last_position + 1;
+      v_entry.prev_hash := v_last.last_hash;
+    END IF;
+    v_entry.hash := CASE WHEN v_entry.position IS NOT NULL THEN audit_hash(v_entry) END;
+    IF v_entry.position = 1 THEN
       INSERT INTO audit_chains (subject_type, subject_id, position, hash)
-      SELECT NEW.subject_type, NEW.subject_id, 1, NEW.hash
-      WHERE v_is_sure OR NOT EXISTS (SELECT FROM audit_chains c WHERE c.subject_type = '')
+      VALUES (NEW.subject_type, NEW.subject_id, 1, v_entry.hash)
       ON CONFLICT DO NOTHING;
     ELSE
-      SELECT e.last_position AS position, e.last_hash AS hash INTO v_last FROM audit_chain_end(NEW.subject_type, NEW.subject_id) e;
-      NEW.position := v_last.position + 1;
-      NEW.prev_hash := v_last.hash;
-      NEW.hash := CASE WHEN NEW.position IS NOT NULL THEN audit_hash(NEW) END;
-      v_is_first := NEW.position = 1;
-      v_is_sure := true;
-      EXIT WHEN NEW.position IS NULL;
-      CONTINUE WHEN v_is_first;
-      UPDATE audit_chains c SET position = NEW.position, hash = NEW.hash
-      WHERE c.subject_type = NEW.subject_type AND c.subject_id = NEW.subject_id AND c.position = v_last.position;
+      UPDATE audit_chains c SET position = v_entry.position, hash = v_entry.hash
+      WHERE c.subject_type = NEW.subject_type AND c.subject_id = NEW.subject_id AND c.position = v_last.last_position;
     END IF;
-    EXIT WHEN FOUND;
+    EXIT WHEN FOUND OR v_entry.position IS NULL;
     v_is_first := false;
   END LOOP;
+  NEW.position := v_entry.position;
+  NEW.prev_hash := v_entry.prev_hash;
+  NEW.hash := v_entry.hash;
   RETURN NEW;
 END
 $$""",
@@ -876,8 +877,8 @@ END
 $$""",
         r"""-- Promises: of up to p_limit audit rows that are not chained, the oldest, each stands in the chain of its subject, and of up to
 -- p_limit subjects from before there was `audit_chains`, it is noted there where their chains end; answers how many. Called by
--- housekeeping until none is left: then the row of type '', which says how far it came, is gone.
--- Locks: the rows, by id, so that whoever comes second finds none of them left, and the ends of their chains; or the row of type ''.
+-- housekeeping until none is left: then `audit_backfill`, which says how far it came, is empty.
+-- Locks: the rows, by id, so that whoever comes second finds none of them left, and the ends of their chains; or `audit_backfill`.
 CREATE OR REPLACE FUNCTION backfill_audit_chain(p_limit integer)
 RETURNS integer
 LANGUAGE plpgsql
@@ -914,11 +915,7 @@ BEGIN
     RETURN v_done;
   END IF;
 
-  SELECT split_part(c.subject_id, '/', 1) AS subject_type, substr(c.subject_id, strpos(c.subject_id, '/') + 1) AS subject_id
-  INTO v_after
-  FROM audit_chains c
-  WHERE c.subject_type = ''
-  FOR UPDATE;
+  SELECT * INTO v_after FROM audit_backfill FOR UPDATE;
   IF NOT FOUND THEN
     RETURN 0;
   END IF;
@@ -935,9 +932,9 @@ BEGIN
     v_done := v_done + 1;
   END LOOP;
   IF v_done < p_limit THEN
-    DELETE FROM audit_chains c WHERE c.subject_type = '';
+    DELETE FROM audit_backfill;
   ELSE
-    UPDATE audit_chains c SET subject_id = v_last.subject_type || '/' || v_last.subject_id WHERE c.subject_type = '';
+    UPDATE audit_backfill SET subject_type = v_last.subject_type, subject_id = v_last.subject_id;
   END IF;
   RETURN v_done;
 END

@@ -1,6 +1,6 @@
 -- Promises: the position and the hash of a subject's last audit row; position 0 where there is none, null while some are not
--- chained. Called by audit_log_chain and backfill_audit_chain. While the ends of chains from before this table are still being
--- noted, which the row of type '' says, it notes this one.
+-- chained. Called by audit_log_chain. While the ends of chains from before `audit_chains` are still being noted, which
+-- `audit_backfill` says, it notes this one.
 CREATE OR REPLACE FUNCTION audit_chain_end(p_subject_type text, p_subject_id text, OUT last_position integer, OUT last_hash bytea)
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -12,7 +12,7 @@ BEGIN
     WHERE c.subject_type = p_subject_type AND c.subject_id = p_subject_id;
     EXIT WHEN FOUND;
     last_position := 0;
-    EXIT WHEN NOT EXISTS (SELECT FROM audit_chains c WHERE c.subject_type = '');
+    EXIT WHEN NOT EXISTS (SELECT FROM audit_backfill);
 
     -- what is not chained comes first
     SELECT a.position, a.hash INTO last_position, last_hash

@@ -8,7 +8,7 @@ STABLE
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  v_is_noted boolean := NOT EXISTS (SELECT FROM audit_chains c WHERE c.subject_type = '');
+  v_is_noted boolean := NOT EXISTS (SELECT FROM audit_backfill);
 BEGIN
   RETURN QUERY
     SELECT e.*
@@ -18,7 +18,7 @@ BEGIN
         WHEN c.position < l.position THEN 'inserted'
         WHEN c.hash <> l.hash THEN 'replaced'
       END
-      FROM (SELECT * FROM audit_chains x WHERE x.subject_type <> '') c
+      FROM audit_chains c
       FULL JOIN (
         SELECT DISTINCT ON (x.subject_type, x.subject_id) x.*
         FROM (

@@ -8,37 +8,38 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+  -- NEW is of the partition's type, and would become one of the trail's wherever the hash asks for a column
+  v_entry audit_log;
   v_last record;
   -- the first of its subject, as most are; whoever claims it falsely finds the end of the chain taken
-  v_is_first boolean := NEW.action_type = 'created';
-  v_is_sure boolean := false;
+  v_is_first boolean := NEW.action_type = 'created' AND NOT EXISTS (SELECT FROM audit_backfill);
 BEGIN
+  NEW.position := 1;
   NEW.prev_hash := NULL;
   NEW.address_hash := NULL;
   NEW.address_salt := CASE WHEN num_nonnulls(NEW.ip_address, NEW.user_agent) > 0 THEN uuid_send(gen_random_uuid()) END;
+  v_entry := NEW;
   LOOP
-    IF v_is_first THEN
-      NEW.position := 1;
-      NEW.hash := audit_hash(NEW);
+    IF NOT v_is_first THEN
+      SELECT * INTO v_last FROM audit_chain_end(NEW.subject_type, NEW.subject_id);
+      v_entry.position := v_last.last_position + 1;
+      v_entry.prev_hash := v_last.last_hash;
+    END IF;
+    v_entry.hash := CASE WHEN v_entry.position IS NOT NULL THEN audit_hash(v_entry) END;
+    IF v_entry.position = 1 THEN
       INSERT INTO audit_chains (subject_type, subject_id, position, hash)
-      SELECT NEW.subject_type, NEW.subject_id, 1, NEW.hash
-      WHERE v_is_sure OR NOT EXISTS (SELECT FROM audit_chains c WHERE c.subject_type = '')
+      VALUES (NEW.subject_type, NEW.subject_id, 1, v_entry.hash)
       ON CONFLICT DO NOTHING;
     ELSE
-      SELECT e.last_position AS position, e.last_hash AS hash INTO v_last FROM audit_chain_end(NEW.subject_type, NEW.subject_id) e;
-      NEW.position := v_last.position + 1;
-      NEW.prev_hash := v_last.hash;
-      NEW.hash := CASE WHEN NEW.position IS NOT NULL THEN audit_hash(NEW) END;
-      v_is_first := NEW.position = 1;
-      v_is_sure := true;
-      EXIT WHEN NEW.position IS NULL;
-      CONTINUE WHEN v_is_first;
-      UPDATE audit_chains c SET position = NEW.position, hash = NEW.hash
-      WHERE c.subject_type = NEW.subject_type AND c.subject_id = NEW.subject_id AND c.position = v_last.position;
+      UPDATE audit_chains c SET position = v_entry.position, hash = v_entry.hash
+      WHERE c.subject_type = NEW.subject_type AND c.subject_id = NEW.subject_id AND c.position = v_last.last_position;
     END IF;
-    EXIT WHEN FOUND;
+    EXIT WHEN FOUND OR v_entry.position IS NULL;
     v_is_first := false;
   END LOOP;
+  NEW.position := v_entry.position;
+  NEW.prev_hash := v_entry.prev_hash;
+  NEW.hash := v_entry.hash;
   RETURN NEW;
 END
 $$

@@ -1,7 +1,7 @@
 -- Promises: of up to p_limit audit rows that are not chained, the oldest, each stands in the chain of its subject, and of up to
 -- p_limit subjects from before there was `audit_chains`, it is noted there where their chains end; answers how many. Called by
--- housekeeping until none is left: then the row of type '', which says how far it came, is gone.
--- Locks: the rows, by id, so that whoever comes second finds none of them left, and the ends of their chains; or the row of type ''.
+-- housekeeping until none is left: then `audit_backfill`, which says how far it came, is empty.
+-- Locks: the rows, by id, so that whoever comes second finds none of them left, and the ends of their chains; or `audit_backfill`.
 CREATE OR REPLACE FUNCTION backfill_audit_chain(p_limit integer)
 RETURNS integer
 LANGUAGE plpgsql
@@ -38,11 +38,7 @@ BEGIN
     RETURN v_done;
   END IF;
 
-  SELECT split_part(c.subject_id, '/', 1) AS subject_type, substr(c.subject_id, strpos(c.subject_id, '/') + 1) AS subject_id
-  INTO v_after
-  FROM audit_chains c
-  WHERE c.subject_type = ''
-  FOR UPDATE;
+  SELECT * INTO v_after FROM audit_backfill FOR UPDATE;
   IF NOT FOUND THEN
     RETURN 0;
   END IF;
@@ -59,9 +55,9 @@ BEGIN
     v_done := v_done + 1;
   END LOOP;
   IF v_done < p_limit THEN
-    DELETE FROM audit_chains c WHERE c.subject_type = '';
+    DELETE FROM audit_backfill;
   ELSE
-    UPDATE audit_chains c SET subject_id = v_last.subject_type || '/' || v_last.subject_id WHERE c.subject_type = '';
+    UPDATE audit_backfill SET subject_type = v_last.subject_type, subject_id = v_last.subject_id;
   END IF;
   RETURN v_done;
 END

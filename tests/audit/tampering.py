@@ -28,6 +28,7 @@ EDITS = {
     "prev_hash": "sha256(hash)",
     "id": "id + 1000000",
     "subject_id": "subject_id || 'x'",
+    "address_salt": "sha256(coalesce(address_salt, ''))",
 }
 # in each partition
 PLACES = """
@@ -47,6 +48,9 @@ KINDS = (
     "reorder",
     "forge",
     "forge_to_the_end",
+    "drop_a_month",
+    "forge_the_record",
+    "move_an_end",
 )
 
 
@@ -81,7 +85,10 @@ class Tamperer:
         return touched
 
     async def rows(self, condition: str = "true") -> list[asyncpg.Record]:
-        return list(await self.conn.fetch(f"SELECT * FROM audit_log WHERE {condition} ORDER BY id"))
+        # what vouches for dropped months vouches for all their subjects: tests/sql/test_audit_months.py changes it
+        return list(
+            await self.conn.fetch(f"SELECT * FROM audit_log WHERE subject_type <> 'audit_log' AND {condition} ORDER BY id")
+        )
 
     async def edit(self) -> set[Subject]:
         column = self.random.choice(sorted(EDITS))
@@ -159,8 +166,45 @@ class Tamperer:
                 )
         return {subject_of(row)}
 
+    async def drop_a_month(self) -> set[Subject]:
+        """A partition is gone, and no entry says so."""
+        row = self.random.choice(await self.rows("subject_type = 'note'"))
+        name = await self.conn.fetchval("SELECT tableoid::regclass::text FROM audit_log WHERE id = $1", row["id"])
+        gone = await self.conn.fetch(f"SELECT subject_type, subject_id FROM {name}")
+        await self.conn.execute(f"DROP TABLE {name}")
+        return {subject_of(row) for row in gone}
+
+    async def forge_the_record(self) -> set[Subject]:
+        """What went on record with a month was something else, or nothing."""
+        run = self.random.choice(await self.conn.fetch("SELECT * FROM audit_dropped ORDER BY subject_id"))
+        change = self.random.choice(
+            [
+                "DELETE FROM audit_dropped",
+                "UPDATE audit_dropped SET hash = sha256(hash)",
+                "UPDATE audit_dropped SET last_position = last_position + 1",
+            ]
+        )
+        await self.conn.execute(f"{change} WHERE subject_id = $1", run["subject_id"])
+        return {subject_of(run), ("audit_log", "dropped")}
+
+    async def move_an_end(self) -> set[Subject]:
+        """A chain is said to end elsewhere, or nowhere."""
+        row = self.random.choice(await self.rows())
+        change = self.random.choice(
+            [
+                "DELETE FROM audit_chains",
+                "UPDATE audit_chains SET hash = sha256(hash)",
+                "UPDATE audit_chains SET position = position + 1",
+                "UPDATE audit_chains SET position = position - 1",
+            ]
+        )
+        await self.conn.execute(f"{change} WHERE subject_type = $1 AND subject_id = $2", *subject_of(row))
+        return {subject_of(row)}
+
     async def chains(self) -> list[list[asyncpg.Record]]:
-        rows = await self.conn.fetch("SELECT * FROM audit_log ORDER BY subject_type, subject_id, position")
+        rows = await self.conn.fetch(
+            "SELECT * FROM audit_log WHERE subject_type <> 'audit_log' ORDER BY subject_type, subject_id, position"
+        )
         return [list(chain) for _, chain in groupby(rows, subject_of)]
 
     async def chain(self, row: asyncpg.Record) -> list[asyncpg.Record]:

@@ -31,7 +31,7 @@ async def unchain(conn: asyncpg.Connection, where: str = "true") -> None:
     await conn.execute("SET session_replication_role = replica")
     await conn.execute(f"{UNCHAINED} WHERE {where}")
     await conn.execute("DELETE FROM audit_chains")
-    await conn.execute("INSERT INTO audit_chains VALUES ('', '', 0, '')")
+    await conn.execute("INSERT INTO audit_backfill VALUES ('', '')")
     await conn.execute("RESET session_replication_role")
 
 

@@ -186,8 +186,6 @@ async def test_a_month_with_rows_under_a_legal_hold_stays(conn: asyncpg.Connecti
     assert "audit_log_2041_03" in await partitions(conn)
 
     await conn.execute("UPDATE customers SET legal_hold_since = NULL, legal_hold_reason = NULL")
-    # first what was written today
-    assert await drop(conn) == 1
     await drop(conn)
     assert "audit_log_2041_03" not in await partitions(conn)
 
@@ -310,7 +308,7 @@ async def test_two_who_write_a_subject_by_hand_at_once_are_one_chain(
 async def test_audit_chain_end_finds_the_ends_that_are_not_noted_yet(conn: asyncpg.Connection, make: Factory) -> None:
     booking_id = str(await make.booking())
     await conn.execute("DELETE FROM audit_chains")
-    await conn.execute("INSERT INTO audit_chains VALUES ('', '', 0, '')")
+    await conn.execute("INSERT INTO audit_backfill VALUES ('', '')")
 
     end = "SELECT last_position FROM audit_chain_end('booking', $1)"
 
@@ -318,5 +316,5 @@ async def test_audit_chain_end_finds_the_ends_that_are_not_noted_yet(conn: async
     assert await conn.fetchval(end, "x") == 0
     while await call_value(conn, "backfill_audit_chain", p_limit=1):
         pass
-    assert await conn.fetchval("SELECT count(*) FROM audit_chains WHERE subject_type = ''") == 0
+    assert await conn.fetchval("SELECT count(*) FROM audit_backfill") == 0
     assert await faults(conn) == []
