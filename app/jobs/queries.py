@@ -86,9 +86,7 @@ async def forget_audit_addresses(db: Database, limit: int, keep: timedelta) -> i
 
 async def drop_audit_month(db: Database, actor: Actor, limit: int, keep_months: int) -> int:
     """Of how many subjects it is noted what goes with the oldest month of the audit trail; below the limit, it is gone."""
-    return int(
-        await db.call_value("drop_audit_month", p_actor=actor.json(), p_limit=limit, p_keep_months=keep_months)
-    )
+    return int(await db.call_value("drop_audit_month", p_actor=actor.json(), p_limit=limit, p_keep_months=keep_months))
 
 
 async def prune_deliveries(db: Database, limit: int, keep: timedelta) -> int:

@@ -10,8 +10,8 @@ BEGIN
   RETURN QUERY
     SELECT a.id
     FROM customers c
-    CROSS JOIN LATERAL customer_subjects(c.id) s
-    JOIN audit_log a USING (subject_type, subject_id)
+    CROSS JOIN LATERAL customer_audit_entries(c.id) o (id)
+    JOIN audit_log a ON a.id = o.id
     WHERE c.legal_hold_since IS NOT NULL AND a.created_at >= p_from AND a.created_at < p_to
     UNION ALL
     SELECT a.id

@@ -53,7 +53,7 @@ BEGIN
       WHERE a.id IN (
         SELECT o.id FROM audit_log o WHERE o.performed_by_id LIKE 'customer:%' AND o.performed_by_id = 'customer:' || v_customer.ref
         UNION
-        SELECT o.id FROM audit_log o JOIN customer_subjects(v_customer.id) s USING (subject_type, subject_id)
+        SELECT * FROM customer_audit_entries(v_customer.id)
       )
     )
   );

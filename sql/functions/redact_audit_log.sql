@@ -13,8 +13,8 @@ DECLARE
   v_erased audit_log[];
   v_entry_id bigint;
 BEGIN
-  v_own := ARRAY(SELECT a.id FROM audit_log a JOIN customer_subjects(p_customer.id) s USING (subject_type, subject_id));
   -- each by its index: what an erasure reads grows with the customer's rows, not with the trail
+  v_own := ARRAY(SELECT * FROM customer_audit_entries(p_customer.id));
   v_ids := ARRAY(
     SELECT unnest(v_own)
     UNION

@@ -87,7 +87,9 @@ class Tamperer:
     async def rows(self, condition: str = "true") -> list[asyncpg.Record]:
         # what vouches for dropped months vouches for all their subjects: tests/sql/test_audit_months.py changes it
         return list(
-            await self.conn.fetch(f"SELECT * FROM audit_log WHERE subject_type <> 'audit_log' AND {condition} ORDER BY id")
+            await self.conn.fetch(
+                f"SELECT * FROM audit_log WHERE subject_type <> 'audit_log' AND {condition} ORDER BY id"
+            )
         )
 
     async def edit(self) -> set[Subject]:

@@ -6,12 +6,16 @@ dropped_audit_digest and last_audit_drop; audit_drop_faults, audit_end_faults, a
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
+from app.database import Database
+from app.jobs.housekeeping import Retention, keep_house
+from app.security import Actor
 from tests.audit.support import Fault, checkpoint, faults, live
 from tests.audit.tampering import undone
 from tests.concurrency.rivals import until_waiting
@@ -176,9 +180,7 @@ async def test_what_is_kept_is_what_the_setting_says(conn: asyncpg.Connection) -
 
 async def test_a_month_with_rows_under_a_legal_hold_stays(conn: asyncpg.Connection, make: Factory) -> None:
     await make.booking(p_customer='{"ref": "held"}')
-    await conn.execute(
-        "UPDATE customers SET legal_hold_since = now(), legal_hold_reason = 'case 7' WHERE ref = 'held'"
-    )
+    await conn.execute("UPDATE customers SET legal_hold_since = now(), legal_hold_reason = 'case 7' WHERE ref = 'held'")
     await an_old_trail(conn)
     assert await conn.fetchval("SELECT count(*) FROM audit_entries_under_hold('-infinity', 'infinity')") >= 2
 
@@ -205,7 +207,10 @@ async def test_a_month_waits_for_whoever_reads_the_trail_and_nobody_for_it(
 TAMPERED = {
     "a month dropped by hand": ("DROP TABLE audit_log_2041_03", "missing"),
     "more rows than are on record": ("DELETE FROM audit_log WHERE subject_type = 'resource'", "missing"),
-    "another hash in the record": ("UPDATE audit_dropped SET hash = sha256(hash) WHERE subject_type = 'slot'", "changed"),
+    "another hash in the record": (
+        "UPDATE audit_dropped SET hash = sha256(hash) WHERE subject_type = 'slot'",
+        "changed",
+    ),
     "less of a record": ("DELETE FROM audit_dropped WHERE subject_type = 'slot'", "changed"),
     "more of a record": (
         "INSERT INTO audit_dropped SELECT number, subject_type, 'x', 1, NULL, 1, hash FROM audit_dropped LIMIT 1",
@@ -217,7 +222,10 @@ TAMPERED = {
     ),
     "no entry": ("DELETE FROM audit_log WHERE event = 'audit_log.dropped'", "missing"),
     "no ends of chains": ("DELETE FROM audit_chains WHERE subject_type = 'booking'", "missing"),
-    "another end of a chain": ("UPDATE audit_chains SET hash = sha256(hash) WHERE subject_type = 'booking'", "replaced"),
+    "another end of a chain": (
+        "UPDATE audit_chains SET hash = sha256(hash) WHERE subject_type = 'booking'",
+        "replaced",
+    ),
     "a chain that ends before its end": ("UPDATE audit_chains SET position = 0", "inserted"),
 }
 
@@ -300,7 +308,9 @@ async def test_two_who_write_a_subject_by_hand_at_once_are_one_chain(
         await until_waiting(await connect(), 1)
     await second
 
-    rows = await conn.fetch("SELECT position, prev_hash, hash FROM audit_log WHERE subject_id = $1 ORDER BY 1", booking_id)
+    rows = await conn.fetch(
+        "SELECT position, prev_hash, hash FROM audit_log WHERE subject_id = $1 ORDER BY 1", booking_id
+    )
     assert [row["position"] for row in rows] == [1, 2, 3]
     assert [row["prev_hash"] for row in rows[1:]] == [row["hash"] for row in rows[:-1]]
 
@@ -317,4 +327,23 @@ async def test_audit_chain_end_finds_the_ends_that_are_not_noted_yet(conn: async
     while await call_value(conn, "backfill_audit_chain", p_limit=1):
         pass
     assert await conn.fetchval("SELECT count(*) FROM audit_backfill") == 0
+    assert await faults(conn) == []
+
+
+async def test_housekeeping_forgets_what_the_settings_say_and_drops_no_month_that_is_not_over(
+    database: Database, conn: asyncpg.Connection, make: Factory
+) -> None:
+    await make.booking()
+    await age(conn, datetime(2020, 3, 1, tzinfo=UTC))
+    await make.booking()
+    keep = Retention(audit_months=12, addresses=timedelta(0))
+    await call_value(conn, "make_audit_partitions", p_now=FIRST)
+    kept = await conn.fetchval("SELECT count(*) FROM audit_log WHERE address_salt IS NOT NULL")
+
+    await keep_house(database, Actor("system", "test"), keep, Counter(), lambda: False)
+
+    assert kept > 0
+    assert await conn.fetchval("SELECT count(*) FROM audit_log WHERE address_salt IS NOT NULL") == 0
+    # what is old shares a partition with what is not
+    assert await conn.fetchval("SELECT count(*) FROM audit_dropped") == 0
     assert await faults(conn) == []

@@ -1,7 +1,7 @@
 """Privacy: all that is held on a customer, or none of it any more.
 
 erase_customer looks by require_erasable, works by erase_customer_rows and redact_audit_log, and
-lock_customer finds whom.
+lock_customer finds whom; customer_audit_entries are the rows of the trail that are the customer's own.
 """
 
 import asyncio
