@@ -95,10 +95,14 @@ async def keep_house(
         return await queries.prune_messages(db, limit, retention.messages)
 
     async def forget_audit_addresses(db: Database, _actor: Actor, limit: int) -> int:
-        return await queries.forget_audit_addresses(db, limit, retention.addresses) if retention.addresses else 0
+        if retention.addresses is None:
+            return 0
+        return await queries.forget_audit_addresses(db, limit, retention.addresses)
 
     async def drop_audit_month(db: Database, actor: Actor, limit: int) -> int:
-        return await queries.drop_audit_month(db, actor, limit, retention.audit_months) if retention.audit_months else 0
+        if retention.audit_months is None:
+            return 0
+        return await queries.drop_audit_month(db, actor, limit, retention.audit_months)
 
     prunes = (prune_jobs, prune_deliveries, prune_messages, forget_audit_addresses, drop_audit_month)
     for sweep in (*SWEEPS, *map(Sweep, prunes)):

@@ -85,7 +85,7 @@ async def forget_audit_addresses(db: Database, limit: int, keep: timedelta) -> i
 
 
 async def drop_audit_month(db: Database, actor: Actor, limit: int, keep_months: int) -> int:
-    """Of how many subjects it is noted what goes with the oldest month of the audit trail; below the limit, it is gone."""
+    """Of how many subjects of the oldest month it is noted what goes; below the limit, the month is gone."""
     return int(await db.call_value("drop_audit_month", p_actor=actor.json(), p_limit=limit, p_keep_months=keep_months))
 
 

@@ -1,7 +1,8 @@
 """The audit trail is kept by months: made ahead, dropped on record, and whoever verifies knows the difference.
 
 make_audit_partitions and add_audit_partition, audit_partitions; drop_audit_month with note_dropped_audit_rows,
-dropped_audit_digest and last_audit_drop; audit_drop_faults, audit_end_faults, audit_chain_end, audit_entries_under_hold.
+dropped_audit_digest and last_audit_drop; audit_drop_faults, audit_end_faults, audit_chain_end,
+audit_entries_under_hold.
 """
 
 import asyncio
@@ -42,6 +43,13 @@ BY_HAND = """
     INSERT INTO audit_log (subject_type, subject_id, event, action_type, new_values, performed_by, performed_by_id,
       created_at)
     VALUES ('booking', $1, 'booking.modified', 'created', '{}', 'admin', 'x', $2)
+"""
+FORGED = """
+    INSERT INTO audit_log (subject_type, subject_id, event, action_type, old_values, new_values, performed_by,
+      performed_by_id)
+    SELECT 'audit_log', 'dropped', 'audit_log.dropped', 'dropped', '{}', jsonb_build_object(
+      'number', 1, 'entries', 1, 'before', '2020-01-01T00:00:00Z', 'digest', dropped_audit_digest(1)
+    ), 'system', 'x'
 """
 # after the months that a new database has
 FIRST = datetime(2041, 3, 15, tzinfo=UTC)
@@ -263,17 +271,13 @@ async def test_a_record_forged_after_a_checkpoint_covers_nothing_that_is_younger
 
     async with undone(conn):
         await conn.execute(
-            "INSERT INTO audit_dropped SELECT 1, subject_type, subject_id, 1, NULL, 1, hash FROM audit_log WHERE id = $1",
+            """INSERT INTO audit_dropped SELECT 1, subject_type, subject_id, 1, NULL, 1, hash
+            FROM audit_log WHERE id = $1""",
             booking["id"],
         )
         await conn.execute("DELETE FROM audit_log WHERE id = $1", booking["id"])
         await conn.execute("SET LOCAL session_replication_role = origin")
-        await conn.execute(
-            """INSERT INTO audit_log (subject_type, subject_id, event, action_type, old_values, new_values, performed_by,
-              performed_by_id)
-            SELECT 'audit_log', 'dropped', 'audit_log.dropped', 'dropped', '{}', jsonb_build_object('number', 1, 'entries', 1,
-              'before', '2020-01-01T00:00:00Z', 'digest', dropped_audit_digest(1)), 'system', 'x'"""
-        )
+        await conn.execute(FORGED)
         found = await faults(conn)
 
     assert Fault("booking", booking["subject_id"], None, "missing") in found
