@@ -80,32 +80,25 @@ SWEEPS = (
 )
 
 
+def forgetting(retention: Retention) -> list[Sweep]:
+    """The sweeps that forget, each after its time; none for what is kept for ever."""
+    sweeps = [
+        Sweep(lambda db, _actor, limit: queries.prune_jobs(db, limit, retention.over, retention.discarded)),
+        Sweep(lambda db, _actor, limit: queries.prune_deliveries(db, limit, retention.deliveries)),
+        Sweep(lambda db, _actor, limit: queries.prune_messages(db, limit, retention.messages)),
+    ]
+    if (addresses := retention.addresses) is not None:
+        sweeps.append(Sweep(lambda db, _actor, limit: queries.forget_audit_addresses(db, limit, addresses)))
+    if (months := retention.audit_months) is not None:
+        sweeps.append(Sweep(lambda db, actor, limit: queries.drop_audit_month(db, actor, limit, months)))
+    return sweeps
+
+
 async def keep_house(
     db: Database, actor: Actor, retention: Retention, tally: dict[str, int], out_of_time: Callable[[], bool]
 ) -> None:
     """Do all of it until nothing is left or time is up, and count in `tally` what was done."""
-
-    async def prune_jobs(db: Database, _actor: Actor, limit: int) -> int:
-        return await queries.prune_jobs(db, limit, retention.over, retention.discarded)
-
-    async def prune_deliveries(db: Database, _actor: Actor, limit: int) -> int:
-        return await queries.prune_deliveries(db, limit, retention.deliveries)
-
-    async def prune_messages(db: Database, _actor: Actor, limit: int) -> int:
-        return await queries.prune_messages(db, limit, retention.messages)
-
-    async def forget_audit_addresses(db: Database, _actor: Actor, limit: int) -> int:
-        if retention.addresses is None:
-            return 0
-        return await queries.forget_audit_addresses(db, limit, retention.addresses)
-
-    async def drop_audit_month(db: Database, actor: Actor, limit: int) -> int:
-        if retention.audit_months is None:
-            return 0
-        return await queries.drop_audit_month(db, actor, limit, retention.audit_months)
-
-    prunes = (prune_jobs, prune_deliveries, prune_messages, forget_audit_addresses, drop_audit_month)
-    for sweep in (*SWEEPS, *map(Sweep, prunes)):
+    for sweep in (*SWEEPS, *forgetting(retention)):
         done = sweep.batch_size
         while done == sweep.batch_size and not out_of_time():
             done = await sweep.run(db, actor, sweep.batch_size)
