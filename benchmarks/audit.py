@@ -32,7 +32,7 @@ WRITERS = {
 # what tells webhooks and customers of them
 TELLERS = {"audit_log": ("audit_log_deliver_event", "audit_log_make_messages")}
 # with all, without telling anybody, and without the trail
-WAYS = ({**WRITERS, **TELLERS}, WRITERS, {})
+WAYS: tuple[Mapping[str, tuple[str, ...]], ...] = ({**WRITERS, **TELLERS}, WRITERS, {})
 SIZE = """
     SELECT e.entries, e.row, p.in_table / e.entries AS in_table, p.in_indexes / e.entries AS in_indexes
     FROM (SELECT count(*) AS entries, avg(pg_column_size(a.*))::int AS row FROM audit_log a) e, (
