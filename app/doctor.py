@@ -119,8 +119,14 @@ async def _say_how_checkpoints_stand(database: Database, settings: Settings) -> 
         console.print(
             f"  the newest checkpoint of the audit trail is of {made}, {'' if newest['is_signed'] else 'not '}signed"
         )
+    kept = f"{settings.audit_keep_months} months" if settings.audit_keep_months else "for ever"
+    console.print(f"  the audit trail is kept {kept}, addresses in it {_days(settings.audit_keep_address_days)}")
     if settings.audit_signing_key is None:
         console.print("  checkpoints are not signed: AUDIT_SIGNING_KEY is not set")
+
+
+def _days(number: int) -> str:
+    return f"{number} days" if number else "until their customer is erased"
 
 
 async def _channel_problems(database: Database, settings: Settings) -> list[str]:

@@ -192,6 +192,9 @@ class Settings(BaseSettings):
     messages_keep_days: Annotated[int, Field(ge=1, le=3650)] = 365
     prebookings_keep_days: Annotated[int, Field(ge=1, le=3650)] = 365
     customers_keep_days: Annotated[int, Field(ge=30, le=36500)] | None = None
+    # 0: for ever
+    audit_keep_months: Annotated[int, Field(ge=0, le=1200)] = 0
+    audit_keep_address_days: Annotated[int, Field(ge=0, le=3650)] = 365
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"

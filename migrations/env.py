@@ -1,20 +1,27 @@
 """Alembic's entry: one run at a time, in the configured schema, under time-outs."""
 
 import asyncio
+import re
 import uuid
 
 import asyncpg
 from alembic import context
 from sqlalchemy import Connection, event, pool
 from sqlalchemy.dialects.postgresql.base import ischema_names
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.settings import Settings
 from app.tables import metadata
 from app.tables.columns import XID8
 
+# Alembic's own, and the partitions of the audit trail, each of which is as the trail itself
+NOT_ON_A_PAGE = re.compile("alembic_version|audit_log_.*")
+
 # One fixed number that every Holdfast installation of a server agrees on; "hold" in ASCII.
 RUN_LOCK = 0x686F6C64
+# seconds to wait for it, and between two looks
+PATIENCE = 600
+PAUSE = 0.1
 
 settings: Settings = context.config.attributes.get("settings") or Settings()
 
@@ -67,19 +74,31 @@ def run(connection: Connection) -> None:
         target_metadata=metadata,
         version_table_schema=settings.db_schema,
         transaction_per_migration=True,
-        include_name=lambda name, kind, _parents: (kind, name) != ("table", "alembic_version"),
+        include_name=lambda name, kind, _parents: kind != "table" or not NOT_ON_A_PAGE.fullmatch(name or ""),
     )
     with context.begin_transaction():
         context.run_migrations()
 
 
+async def hold_run_lock(guard: AsyncConnection) -> None:
+    """Wait for the runs of others, then keep them out until the guard's transaction ends. Raises TimeoutError.
+
+    Who waits asks again and again and holds nothing meanwhile, not even a snapshot: whoever builds an index
+    concurrently waits for those of others.
+    """
+    async with asyncio.timeout(PATIENCE):
+        while not (await guard.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({RUN_LOCK})")).scalar_one():
+            await guard.rollback()
+            await asyncio.sleep(PAUSE)
+    # last, for it takes no snapshot with it
+    await guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
+
+
 async def run_online() -> None:
     """Run under an advisory lock that ends with its transaction, whatever becomes of us."""
     engine = make_engine()
-    async with engine.begin() as guard, engine.connect() as connection:
-        await guard.exec_driver_sql("SET LOCAL lock_timeout TO '10min'")
-        await guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
-        await guard.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RUN_LOCK})")
+    async with engine.connect() as guard, engine.connect() as connection:
+        await hold_run_lock(guard)
         await connection.exec_driver_sql(CREATE_SCHEMA)
         await connection.commit()
         await connection.run_sync(run)

@@ -49,6 +49,8 @@ class Report(NamedTuple):
     checkpoints: int
     # each vouches for the rows that it emptied
     erasures: int
+    # what is older went by months, on record
+    dropped_before: str | None
     fault_count: int
     # the first thousand
     faults: list[Fault]
@@ -113,4 +115,6 @@ async def verify(db: Database, kept: Checkpoint | None, public_key: str | None) 
             if checkpoint.signature is None or not is_signed(public_key, checkpoint.statement, checkpoint.signature)
         ]
     more = len(faults) - len(found["faults"])
-    return Report(found["entries"], len(here), found["erasures"], found["fault_count"] + more, faults)
+    return Report(
+        found["entries"], len(here), found["erasures"], found["dropped_before"], found["fault_count"] + more, faults
+    )

@@ -56,5 +56,7 @@ def _show(report: Report) -> None:
     console.print(
         f"{report.entries} entries, {report.checkpoints} checkpoints, {report.erasures} erasures:"
         f" {report.fault_count or 'no'} faults"
-        + (f", the first {len(report.faults)} of them above" if len(report.faults) < report.fault_count else "")
+        + (f"; all before {report.dropped_before[:10]} was dropped" if report.dropped_before else "")
+        + (f", the first {len(report.faults)} of them above" if len(report.faults) < report.fault_count else ""),
+        soft_wrap=True,
     )

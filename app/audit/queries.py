@@ -16,7 +16,7 @@ async def booking_history(db: Database, booking_id: UUID, as_of: datetime | None
 
 
 async def verify_audit_log(db: Database) -> dict[str, Any]:
-    """What is wrong with the trail, and its checkpoints: `entries, erasures, fault_count, faults, checkpoints`."""
+    """What is wrong with the trail, and its checkpoints; the rest is as `Report` has it."""
     report: dict[str, Any] = json.loads(await db.call_value("verify_audit_log"))
     return report
 

@@ -22,14 +22,13 @@ JOB_TYPES = (
     "auto_sync_pause_check",
 )
 
-
 ERASED_AT_ONCE = 10
 
 
 class Retention(NamedTuple):
-    """How long things are remembered that are over: jobs, those that failed for good, deliveries, messages, answers.
+    """How long things are remembered: jobs that are over or failed for good, deliveries, messages, answers of providers.
 
-    And customers after whatever was the last of theirs, if not for ever.
+    And customers with whom nothing happens, whole months of the audit trail, and addresses in it; None: for ever.
     """
 
     over: timedelta = timedelta(days=3)
@@ -38,6 +37,8 @@ class Retention(NamedTuple):
     messages: timedelta = timedelta(days=365)
     answers: timedelta = timedelta(days=365)
     customers: timedelta | None = None
+    audit_months: int | None = None
+    addresses: timedelta | None = timedelta(days=365)
 
 
 def retention_of(settings: Settings) -> Retention:
@@ -49,6 +50,8 @@ def retention_of(settings: Settings) -> Retention:
         timedelta(days=settings.messages_keep_days),
         timedelta(days=settings.prebookings_keep_days),
         timedelta(days=settings.customers_keep_days) if settings.customers_keep_days else None,
+        settings.audit_keep_months or None,
+        timedelta(days=settings.audit_keep_address_days) if settings.audit_keep_address_days else None,
     )
 
 
@@ -76,34 +79,35 @@ SWEEPS = (
     Sweep(queries.sweep_messages),
     Sweep(queries.backfill_jobs),
     Sweep(queries.backfill_audit_chain),
+    Sweep(queries.make_audit_partitions),
     Sweep(queries.prune_job_runs),
     Sweep(queries.prune_idempotency_keys),
     Sweep(queries.prune_rate_limits),
 )
 
 
+def forgetting(retention: Retention) -> list[Sweep]:
+    """The sweeps that forget, each after its time; none for what is kept for ever."""
+    sweeps = [
+        Sweep(lambda db, _actor, limit: queries.prune_jobs(db, limit, retention.over, retention.discarded)),
+        Sweep(lambda db, _actor, limit: queries.prune_deliveries(db, limit, retention.deliveries)),
+        Sweep(lambda db, _actor, limit: queries.prune_messages(db, limit, retention.messages)),
+        Sweep(lambda db, actor, limit: queries.forget_provider_answers(db, actor, limit, retention.answers)),
+    ]
+    if (idle := retention.customers) is not None:
+        sweeps.append(Sweep(lambda db, _actor, limit: queries.enqueue_idle_customers(db, limit, idle), ERASED_AT_ONCE))
+    if (addresses := retention.addresses) is not None:
+        sweeps.append(Sweep(lambda db, _actor, limit: queries.forget_audit_addresses(db, limit, addresses)))
+    if (months := retention.audit_months) is not None:
+        sweeps.append(Sweep(lambda db, actor, limit: queries.drop_audit_month(db, actor, limit, months)))
+    return sweeps
+
+
 async def keep_house(
     db: Database, actor: Actor, retention: Retention, tally: dict[str, int], out_of_time: Callable[[], bool]
 ) -> None:
     """Do all of it until nothing is left or time is up, and count in `tally` what was done."""
-
-    async def prune_jobs(db: Database, _actor: Actor, limit: int) -> int:
-        return await queries.prune_jobs(db, limit, retention.over, retention.discarded)
-
-    async def prune_deliveries(db: Database, _actor: Actor, limit: int) -> int:
-        return await queries.prune_deliveries(db, limit, retention.deliveries)
-
-    async def prune_messages(db: Database, _actor: Actor, limit: int) -> int:
-        return await queries.prune_messages(db, limit, retention.messages)
-
-    async def forget_answers(db: Database, actor: Actor, limit: int) -> int:
-        return await queries.forget_provider_answers(db, actor, limit, retention.answers)
-
-    async def enqueue_idle_customers(db: Database, _actor: Actor, limit: int) -> int:
-        return await queries.enqueue_idle_customers(db, limit, retention.customers) if retention.customers else 0
-
-    prunes = (prune_jobs, prune_deliveries, prune_messages, forget_answers)
-    for sweep in (*SWEEPS, *map(Sweep, prunes), Sweep(enqueue_idle_customers, batch_size=ERASED_AT_ONCE)):
+    for sweep in (*SWEEPS, *forgetting(retention)):
         done = sweep.batch_size
         while done == sweep.batch_size and not out_of_time():
             done = await sweep.run(db, actor, sweep.batch_size)

@@ -70,8 +70,23 @@ async def prune_rate_limits(db: Database, _actor: Actor, limit: int) -> int:
 
 
 async def backfill_audit_chain(db: Database, _actor: Actor, limit: int) -> int:
-    """How many rows of the audit trail that were not chained are now."""
+    """How many rows of the audit trail that were not chained are now, or ends of chains that were not noted."""
     return int(await db.call_value("backfill_audit_chain", p_limit=limit))
+
+
+async def make_audit_partitions(db: Database, _actor: Actor, _limit: int) -> int:
+    """How many of the months to come had no partition of the audit trail."""
+    return int(await db.call_value("make_audit_partitions"))
+
+
+async def forget_audit_addresses(db: Database, limit: int, keep: timedelta) -> int:
+    """From how many rows of the audit trail address and user agent are gone, after so long."""
+    return int(await db.call_value("forget_audit_addresses", p_limit=limit, p_keep=keep))
+
+
+async def drop_audit_month(db: Database, actor: Actor, limit: int, keep_months: int) -> int:
+    """Of how many subjects of the oldest month it is noted what goes; below the limit, the month is gone."""
+    return int(await db.call_value("drop_audit_month", p_actor=actor.json(), p_limit=limit, p_keep_months=keep_months))
 
 
 async def prune_deliveries(db: Database, limit: int, keep: timedelta) -> int:

@@ -5,10 +5,11 @@ from sqlalchemy.dialects.postgresql import BYTEA, INET, JSONB
 
 from app.tables.columns import ID, WHEN, XID8, metadata
 
+# in partitions by `created_at`; no index is the whole table's, each partition has its own (docs/decisions/0039)
 audit_log = sa.Table(
     "audit_log",
     metadata,
-    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
     sa.Column("subject_type", sa.Text, nullable=False),
     sa.Column("subject_id", sa.Text, nullable=False),
     sa.Column("event", sa.Text, nullable=False),
@@ -29,9 +30,41 @@ audit_log = sa.Table(
     sa.Column("position", sa.Integer),
     sa.Column("prev_hash", BYTEA),
     sa.Column("hash", BYTEA),
-    sa.Index("audit_log_position_key", "subject_type", "subject_id", "position", unique=True),
-    sa.Index("audit_log_unchained_idx", "id", postgresql_where=sa.text("position IS NULL")),
-    sa.Index("audit_log_xid_id_idx", "xid", "id", postgresql_where=sa.text("xid IS NOT NULL")),
+    # what the hash is made of in place of address and user agent: the salt while they are kept, then their salted hash
+    sa.Column("address_salt", BYTEA),
+    sa.Column("address_hash", BYTEA),
+    postgresql_partition_by="RANGE (created_at)",
+)
+
+# where the chain of each subject ends
+audit_chains = sa.Table(
+    "audit_chains",
+    metadata,
+    sa.Column("subject_type", sa.Text, primary_key=True),
+    sa.Column("subject_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("hash", BYTEA, nullable=False),
+)
+
+# up to which subject the ends of chains from before that table are noted in it; empty when all are
+audit_backfill = sa.Table(
+    "audit_backfill",
+    metadata,
+    sa.Column("subject_type", sa.Text, nullable=False),
+    sa.Column("subject_id", sa.Text, nullable=False),
+)
+
+# what went with a month, as links of chains: from one position to another, chained to what, and the last hash
+audit_dropped = sa.Table(
+    "audit_dropped",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("subject_type", sa.Text, primary_key=True),
+    sa.Column("subject_id", sa.Text, primary_key=True),
+    sa.Column("first_position", sa.Integer, primary_key=True),
+    sa.Column("prev_hash", BYTEA),
+    sa.Column("last_position", sa.Integer, nullable=False),
+    sa.Column("hash", BYTEA, nullable=False),
 )
 
 audit_checkpoints = sa.Table(

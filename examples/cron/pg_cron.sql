@@ -56,6 +56,12 @@ SELECT cron.schedule('holdfast-backfill-jobs', '*/5 * * * *',
   $$SELECT holdfast.backfill_jobs(p_limit => 500, p_every => '1 hour')$$);
 SELECT cron.schedule('holdfast-backfill-audit-chain', '*/5 * * * *',
   $$SELECT holdfast.backfill_audit_chain(p_limit => 2000)$$);
+SELECT cron.schedule('holdfast-make-audit-partitions', '*/5 * * * *', $$SELECT holdfast.make_audit_partitions()$$);
+SELECT cron.schedule('holdfast-forget-audit-addresses', '*/5 * * * *',
+  $$SELECT holdfast.forget_audit_addresses(p_limit => 2000, p_keep => '365 days')$$);
+-- the audit trail is kept for ever; for two years, a month that is older goes by
+--   SELECT cron.schedule('holdfast-drop-audit-month', '*/5 * * * *',
+--     $$SELECT holdfast.drop_audit_month(p_actor => '{"type": "system", "id": "pg_cron"}', p_limit => 2000, p_keep_months => 24)$$);
 SELECT cron.schedule('holdfast-prune-jobs', '*/5 * * * *', $$SELECT holdfast.prune_jobs(p_limit => 2000)$$);
 SELECT cron.schedule('holdfast-prune-deliveries', '*/5 * * * *',
   $$SELECT holdfast.prune_deliveries(p_limit => 2000)$$);

@@ -9,6 +9,12 @@ STABLE PARALLEL SAFE
 RETURN sha256(convert_to(json_build_array(
   p_entry.position, encode(p_entry.prev_hash, 'hex'), p_entry.id, p_entry.subject_type, p_entry.subject_id,
   p_entry.event, p_entry.action_type, p_entry.old_values, p_entry.new_values, to_jsonb(p_entry.hidden_changes),
-  p_entry.performed_by, p_entry.performed_by_id, text(p_entry.ip_address), p_entry.user_agent, p_entry.reason,
-  p_entry.request_id, (extract(epoch FROM p_entry.created_at) * 1000000)::bigint
+  p_entry.performed_by, p_entry.performed_by_id,
+  -- no address looks like a hash: one that comes back after it was forgotten shows
+  CASE
+    WHEN p_entry.address_salt IS NULL AND p_entry.ip_address IS NOT NULL THEN text(p_entry.ip_address)
+    ELSE encode(audit_address_hash(p_entry), 'hex')
+  END,
+  CASE WHEN p_entry.address_salt IS NULL THEN p_entry.user_agent END,
+  p_entry.reason, p_entry.request_id, (extract(epoch FROM p_entry.created_at) * 1000000)::bigint
 )::text, 'UTF8'))

@@ -1,28 +1,45 @@
--- Promises: a new audit row, whoever writes it, stands after the last one of its subject and carries its hash. Called by trigger
--- audit_log_chain. Who writes a subject holds its row, so there is one writer; the unique index refuses any other
--- (write_audit_log comes again). While older rows of the subject are not chained, nor is this one: backfill_audit_chain does.
+-- Promises: a new audit row, whoever writes it, stands after the last one of its subject and carries its hash; of where from, a
+-- salted hash is what its hash is made of. Called by trigger audit_log_chain. Of two writers of a subject the second waits for
+-- the first. While older rows of the subject are not chained, nor is this one: backfill_audit_chain does.
+-- Locks: the end of the subject's chain.
 CREATE OR REPLACE FUNCTION audit_log_chain()
 RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+  -- NEW is of the partition's type, and would become one of the trail's wherever the hash asks for a column
+  v_entry audit_log;
   v_last record;
+  -- the first of its subject, as most are; whoever claims it falsely finds the end of the chain taken
+  v_is_first boolean := NEW.action_type = 'created' AND NOT EXISTS (SELECT FROM audit_backfill);
 BEGIN
-  NEW.position := NULL;
+  NEW.position := 1;
   NEW.prev_hash := NULL;
-  NEW.hash := NULL;
-  -- what is not chained comes first
-  SELECT a.position, a.hash INTO v_last
-  FROM audit_log a
-  WHERE a.subject_type = NEW.subject_type AND a.subject_id = NEW.subject_id
-  ORDER BY a.position DESC
-  LIMIT 1;
-  IF NOT FOUND OR v_last.position IS NOT NULL THEN
-    NEW.position := COALESCE(v_last.position, 0) + 1;
-    NEW.prev_hash := v_last.hash;
-    NEW.hash := audit_hash(NEW);
-  END IF;
+  NEW.address_hash := NULL;
+  NEW.address_salt := CASE WHEN num_nonnulls(NEW.ip_address, NEW.user_agent) > 0 THEN uuid_send(gen_random_uuid()) END;
+  v_entry := NEW;
+  LOOP
+    IF NOT v_is_first THEN
+      SELECT * INTO v_last FROM audit_chain_end(NEW.subject_type, NEW.subject_id);
+      v_entry.position := v_last.last_position + 1;
+      v_entry.prev_hash := v_last.last_hash;
+    END IF;
+    v_entry.hash := CASE WHEN v_entry.position IS NOT NULL THEN audit_hash(v_entry) END;
+    IF v_entry.position = 1 THEN
+      INSERT INTO audit_chains (subject_type, subject_id, position, hash)
+      VALUES (NEW.subject_type, NEW.subject_id, 1, v_entry.hash)
+      ON CONFLICT DO NOTHING;
+    ELSE
+      UPDATE audit_chains c SET position = v_entry.position, hash = v_entry.hash
+      WHERE c.subject_type = NEW.subject_type AND c.subject_id = NEW.subject_id AND c.position = v_last.last_position;
+    END IF;
+    EXIT WHEN FOUND OR v_entry.position IS NULL;
+    v_is_first := false;
+  END LOOP;
+  NEW.position := v_entry.position;
+  NEW.prev_hash := v_entry.prev_hash;
+  NEW.hash := v_entry.hash;
   RETURN NEW;
 END
 $$

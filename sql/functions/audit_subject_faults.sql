@@ -1,6 +1,6 @@
 -- Promises: every subject that is not as its last audit row says: `differs`, for later rows are cut off or somebody changed it
 -- around its trigger; `missing`, for it has none. Not in it: jobs, deliveries and answers to auto-syncs, of which not every row
--- is on record; columns that are not on record. Called by verify_audit_log.
+-- is on record; columns that are not on record; subjects whose last row went with its month. Called by verify_audit_log.
 CREATE OR REPLACE FUNCTION audit_subject_faults()
 RETURNS TABLE (subject_type text, subject_id text, audit_id bigint, fault text)
 LANGUAGE plpgsql
@@ -46,9 +46,14 @@ BEGIN
             THEN s.%3$I IS NOT NULL AND l.id IS NOT NULL AND jsonb_populate_record(s, l.state - $1) IS DISTINCT FROM s
           ELSE (s.%3$I IS NULL) <> (l.state IS NULL) OR jsonb_populate_record(s, l.state - $1) IS DISTINCT FROM s
         END
+        AND NOT EXISTS (
+          SELECT FROM audit_dropped d
+          WHERE d.subject_type = %1$L AND d.subject_id = COALESCE(s.%3$I::text, l.subject_id) AND d.number <= $2
+            AND d.last_position > COALESCE(l.last_position, 0)
+        )
       $query$,
       v_kind.subject, v_kind.relation, v_kind.key
-    ) USING v_kind.not_on_record
+    ) USING v_kind.not_on_record, (last_audit_drop() ->> 'number')::integer
     LOOP
       RETURN NEXT;
     END LOOP;

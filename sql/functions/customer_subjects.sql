@@ -23,6 +23,6 @@ BEGIN
     -- of credentials that are deleted only the trail knows
     SELECT DISTINCT 'credentials', a.subject_id
     FROM audit_log a
-    WHERE a.subject_type = 'credentials' AND p_customer_id::text IN (a.new_values ->> 'customer_id', a.old_values ->> 'customer_id');
+    WHERE a.subject_type = 'credentials' AND COALESCE(a.new_values, a.old_values) ->> 'customer_id' = p_customer_id::text;
 END
 $$

@@ -12,6 +12,8 @@ DECLARE
 BEGIN
   v_erased.ip_address := NULL;
   v_erased.user_agent := NULL;
+  v_erased.address_salt := NULL;
+  v_erased.address_hash := NULL;
   v_erased.request_id := NULL;
   v_erased.reason := NULL;
   IF p_entry.performed_by_id LIKE 'customer:%' THEN

@@ -48,10 +48,13 @@ BEGIN
       FROM payment_events e JOIN bookings b ON b.id = e.booking_id WHERE b.customer_id = v_customer.id
     ),
     'audit_entries', (
-      SELECT COALESCE(json_agg(to_jsonb(a) - '{position,prev_hash,hash,xid}'::text[] ORDER BY a.id), '[]')
+      SELECT COALESCE(json_agg(to_jsonb(a) - '{position,prev_hash,hash,xid,address_salt,address_hash}'::text[] ORDER BY a.id), '[]')
       FROM audit_log a
-      WHERE a.performed_by_id = 'customer:' || v_customer.ref
-        OR (a.subject_type, a.subject_id) IN (SELECT s.subject_type, s.subject_id FROM customer_subjects(v_customer.id) s)
+      WHERE a.id IN (
+        SELECT o.id FROM audit_log o WHERE o.performed_by_id LIKE 'customer:%' AND o.performed_by_id = 'customer:' || v_customer.ref
+        UNION
+        SELECT * FROM customer_audit_entries(v_customer.id)
+      )
     )
   );
 END

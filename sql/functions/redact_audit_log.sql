@@ -9,17 +9,24 @@ AS $$
 DECLARE
   v_state jsonb := to_jsonb(p_customer) - '{name,email,phone}'::text[];
   v_own bigint[];
+  v_ids bigint[];
   v_erased audit_log[];
   v_entry_id bigint;
 BEGIN
-  v_own := ARRAY(SELECT a.id FROM audit_log a JOIN customer_subjects(p_customer.id) s USING (subject_type, subject_id));
+  -- each by its index: what an erasure reads grows with the customer's rows, not with the trail
+  v_own := ARRAY(SELECT * FROM customer_audit_entries(p_customer.id));
+  v_ids := ARRAY(
+    SELECT unnest(v_own)
+    UNION
+    SELECT a.id FROM audit_log a WHERE a.performed_by_id LIKE 'customer:%' AND a.performed_by_id = 'customer:' || p_ref
+    UNION
+    SELECT a.id FROM audit_log a WHERE a.xid = ANY (ARRAY(SELECT o.xid FROM audit_log o WHERE o.id = ANY (v_own)))
+    UNION
+    SELECT a.id FROM audit_log a
+    WHERE a.request_id = ANY (ARRAY(SELECT o.request_id FROM audit_log o WHERE o.id = ANY (v_own)))
+  );
   v_erased := ARRAY(
-    SELECT erased_audit_entry(a, a.id = ANY (v_own))
-    FROM audit_log a
-    WHERE a.id = ANY (v_own) OR a.performed_by_id = 'customer:' || p_ref
-      OR a.xid IN (SELECT o.xid FROM audit_log o WHERE o.id = ANY (v_own))
-      OR a.request_id IN (SELECT o.request_id FROM audit_log o WHERE o.id = ANY (v_own))
-    ORDER BY a.id
+    SELECT erased_audit_entry(a, a.id = ANY (v_own)) FROM audit_log a WHERE a.id = ANY (v_ids) ORDER BY a.id
   );
   INSERT INTO audit_log (
     subject_type, subject_id, event, action_type, old_values, new_values, performed_by, performed_by_id, reason
@@ -33,9 +40,9 @@ BEGIN
   PERFORM set_config('holdfast.erasure', v_entry_id::text, true);
   UPDATE audit_log a
   SET old_values = e.old_values, new_values = e.new_values, performed_by_id = e.performed_by_id, reason = e.reason,
-      ip_address = e.ip_address, user_agent = e.user_agent, request_id = e.request_id
+      ip_address = e.ip_address, user_agent = e.user_agent, request_id = e.request_id, address_salt = NULL, address_hash = NULL
   FROM unnest(v_erased) e
-  WHERE a.id = e.id;
+  WHERE a.id = e.id AND a.created_at = e.created_at;
   RETURN ARRAY(SELECT e.id FROM unnest(v_erased) e);
 END
 $$

@@ -1,5 +1,5 @@
 -- Promises: whether the audit trail is as it was written, as of one snapshot: how many rows, erasures and checkpoints there are,
--- how many faults, the first p_limit of them, and what the checkpoints state and who signed it, which only a key can verify.
+-- before when all was dropped, how many faults, the first p_limit of them, and what the checkpoints state and who signed it, which only a key can verify.
 -- Called by `holdfast audit verify`. Reads everything, writes nothing, and holds some bytes a row at most.
 CREATE OR REPLACE FUNCTION verify_audit_log(p_limit integer DEFAULT 1000)
 RETURNS json
@@ -14,6 +14,10 @@ BEGIN
       FROM (
         SELECT * FROM audit_chain_faults()
         UNION ALL
+        SELECT * FROM audit_end_faults()
+        UNION ALL
+        SELECT * FROM audit_drop_faults()
+        UNION ALL
         SELECT * FROM audit_subject_faults()
         UNION ALL
         SELECT * FROM audit_checkpoint_faults()
@@ -22,6 +26,7 @@ BEGIN
     SELECT json_build_object(
       'entries', (SELECT count(*) FROM audit_log),
       'erasures', (SELECT count(*) FROM audit_log a WHERE a.event = 'customer.erased'),
+      'dropped_before', last_audit_drop() ->> 'before',
       'fault_count', (SELECT count(*) FROM faults),
       'faults', COALESCE((
         SELECT json_agg(to_json(f))

@@ -24,32 +24,27 @@ BEGIN
     v_new := v_new - v_hidden;
   END IF;
 
-  -- rows of one subject that have no row lock in common, as two dates of a resource, may come at once: who is second waits
-  LOOP
-    INSERT INTO audit_log (
-      subject_type, subject_id, event, action_type, old_values, new_values, hidden_changes,
-      performed_by, performed_by_id, ip_address, user_agent, reason, request_id, xid
-    )
-    VALUES (
-      v_subject,
-      COALESCE(v_new ->> 'id', v_old ->> 'id', v_new ->> 'resource_id', v_old ->> 'resource_id', v_new ->> 'name',
-        v_old ->> 'name'),
-      v_event,
-      v_action,
-      v_old,
-      v_new,
-      v_hidden_changes,
-      COALESCE(v_actor ->> 'type', 'database'),
-      COALESCE(v_actor ->> 'id', session_user),
-      (v_actor ->> 'ip')::inet,
-      v_actor ->> 'user_agent',
-      v_actor ->> 'reason',
-      v_actor ->> 'request_id',
-      CASE WHEN event_type(v_event) IS NOT NULL THEN pg_current_xact_id() END
-    )
-    ON CONFLICT (subject_type, subject_id, position) DO NOTHING;
-    EXIT WHEN FOUND;
-  END LOOP;
+  INSERT INTO audit_log (
+    subject_type, subject_id, event, action_type, old_values, new_values, hidden_changes,
+    performed_by, performed_by_id, ip_address, user_agent, reason, request_id, xid
+  )
+  VALUES (
+    v_subject,
+    COALESCE(v_new ->> 'id', v_old ->> 'id', v_new ->> 'resource_id', v_old ->> 'resource_id', v_new ->> 'name',
+      v_old ->> 'name'),
+    v_event,
+    v_action,
+    v_old,
+    v_new,
+    v_hidden_changes,
+    COALESCE(v_actor ->> 'type', 'database'),
+    COALESCE(v_actor ->> 'id', session_user),
+    (v_actor ->> 'ip')::inet,
+    v_actor ->> 'user_agent',
+    v_actor ->> 'reason',
+    v_actor ->> 'request_id',
+    CASE WHEN event_type(v_event) IS NOT NULL THEN pg_current_xact_id() END
+  );
   RETURN NULL;
 END
 $$

@@ -1,4 +1,4 @@
--- Append-only; audit_log_guard_update says of updates. Retention is the owner's deliberate act: disabling this by name.
+-- Append-only; audit_log_guard_update says of updates. Each partition has one for itself: add_audit_partition makes it.
 CREATE OR REPLACE TRIGGER audit_log_refuse_change
 BEFORE DELETE OR TRUNCATE ON audit_log
 FOR EACH STATEMENT

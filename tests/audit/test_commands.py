@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -14,7 +15,8 @@ from app.database import Database
 from app.signatures import SigningKey, is_signed, new_signing_key
 from tests.audit.support import live
 from tests.conftest import Connect
-from tests.factories import Factory
+from tests.factories import SYSTEM, Factory
+from tests.sql.support import call_value
 
 REWRITE = "UPDATE audit_checkpoints SET statement = statement || ' '"
 
@@ -131,3 +133,16 @@ def test_what_is_no_key_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(ValueError, match="32 bytes in base64") as error:
         SigningKey(text)
     assert not text or text not in str(error.value)
+
+
+async def test_verify_says_before_when_all_was_dropped(dsn: str, conn: asyncpg.Connection, make: Factory) -> None:
+    await make.booking()
+    await call_value(
+        conn, "drop_audit_month", p_actor=SYSTEM, p_limit=500, p_keep_months=1, p_now=datetime(2041, 3, 1, tzinfo=UTC)
+    )
+    before = await conn.fetchval("SELECT new_values ->> 'before' FROM audit_log")
+
+    verified = await holdfast(dsn, "verify")
+
+    assert verified.exit_code == 0
+    assert f"1 entries, 0 checkpoints, 0 erasures: no faults; all before {before[:10]} was dropped" in verified.stdout

@@ -1,16 +1,38 @@
 """Whatever the owner of the database does to the trail, verification finds it and says where."""
 
+from datetime import UTC, datetime
+
 import asyncpg
 import pytest
 
 from tests.audit.support import checkpoint, faults, live
 from tests.audit.tampering import EDITS, Tamperer, undone
+from tests.factories import SYSTEM
+from tests.sql.support import call_value
 
 HOW_MANY = 60
+NOTE = """
+    INSERT INTO audit_log (subject_type, subject_id, event, action_type, new_values, performed_by, performed_by_id,
+      request_id, created_at)
+    VALUES ('note', $1, 'note.made', 'created', '{}', 'admin', 'x', 'r', $2)
+"""
+
+
+async def months(conn: asyncpg.Connection) -> None:
+    """Notes in several partitions, of which the first went on record."""
+    for name in "abc":
+        await conn.execute(NOTE, name, datetime.now(UTC))
+    later = datetime(2041, 3, 1, tzinfo=UTC)
+    await call_value(conn, "drop_audit_month", p_actor=SYSTEM, p_limit=500, p_keep_months=12, p_now=later)
+    await call_value(conn, "make_audit_partitions", p_now=later)
+    for month in (3, 4):
+        for name in "abcd":
+            await conn.execute(NOTE, name, datetime(2041, month, 9, tzinfo=UTC))
 
 
 async def tampered(conn: asyncpg.Connection, times: int, seed: int = 0) -> None:
     """Tamper so many times, each time with a trail that is whole, and expect each to be found where it was done."""
+    await months(conn)
     await live(conn)
     up_to = (await checkpoint(conn))["up_to"]
     await conn.execute("UPDATE bookings SET metadata = '{\"seat\": 5}'")

@@ -20,7 +20,7 @@ DEFINITIONS = """
     UNION ALL
     SELECT 'triggers/' || t.tgname, pg_get_triggerdef(t.oid)
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-    WHERE c.relnamespace = $1::regnamespace AND NOT t.tgisinternal
+    WHERE c.relnamespace = $1::regnamespace AND NOT t.tgisinternal AND NOT c.relispartition
 """
 CONTENTS = """
     SELECT relname::text FROM pg_class WHERE relnamespace = $1::regnamespace

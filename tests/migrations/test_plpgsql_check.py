@@ -11,7 +11,9 @@ CHECKED = """
     FROM pg_proc p
     JOIN pg_language l ON l.oid = p.prolang AND l.lanname = 'plpgsql'
     LEFT JOIN (
-      SELECT DISTINCT tgfoid, tgrelid, tgoldtable, tgnewtable FROM pg_trigger WHERE NOT tgisinternal
+      SELECT DISTINCT tgfoid, tgrelid, tgoldtable, tgnewtable
+      FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
+      WHERE NOT tgisinternal AND NOT relispartition
     ) t ON t.tgfoid = p.oid
     WHERE p.pronamespace = 'holdfast'::regnamespace
 """

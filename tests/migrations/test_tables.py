@@ -47,6 +47,7 @@ async def test_every_column_is_on_a_page_in_its_order(conn: asyncpg.Connection) 
     rows = await conn.fetch(
         """SELECT table_name::text, array_agg(column_name::text ORDER BY ordinal_position) AS columns
         FROM information_schema.columns WHERE table_schema = 'holdfast' AND table_name <> 'alembic_version'
+          AND table_name NOT LIKE 'audit_log!_%' ESCAPE '!'
         GROUP BY table_name"""
     )
 

@@ -1,6 +1,7 @@
 """After an erasure nothing tells who the customer was: not the database, its dump, or the logs; and the rest stands."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import asyncpg
 import httpx2
@@ -11,8 +12,8 @@ from tests.credentials.support import FIRST
 from tests.factories import make_api_key
 from tests.live import LiveServer, live_server
 from tests.migrations.test_dump import require_pg_dump_for, run
-from tests.privacy.support import JWT_SECRET, REF, TRACES, leave_traces, prepare
-from tests.sql.support import call_json
+from tests.privacy.support import IP, JWT_SECRET, REF, TRACES, WORD, leave_traces, prepare
+from tests.sql.support import call_json, call_value
 
 COUNTS = """
     SELECT (SELECT json_object_agg(status, n) FROM (SELECT status, count(*) AS n FROM bookings GROUP BY 1) b),
@@ -60,3 +61,24 @@ async def test_no_trace_of_the_customer_is_left_in_a_dump_or_a_log(
     assert await faults(conn) == []
     assert await conn.fetch(COUNTS) == counts
     assert (await call_json(conn, "check_invariants"))["violation_count"] == 0
+
+
+async def test_no_address_is_left_in_a_dump_after_its_time(
+    dsn: str, conn: asyncpg.Connection, server: LiveServer
+) -> None:
+    require_pg_dump_for(conn)
+    slots = await prepare(conn)
+    async with server.client(await make_api_key(conn, "frontend")) as frontend:
+        await leave_traces(frontend, conn, *slots)
+    await checkpoint(conn)
+    where_from = (IP, f"{WORD}-browser")
+    before = run("pg_dump", "--no-password", "--inserts", dsn)
+    assert [word for word in where_from if word in before] == [*where_from]
+
+    for process in (1, 2):
+        done = await call_value(conn, "forget_audit_addresses", p_limit=500, p_keep=timedelta(0))
+        assert (done > 0) is (process == 1)
+
+    after = run("pg_dump", "--no-password", "--inserts", dsn)
+    assert [word for word in where_from if word in after] == []
+    assert await faults(conn) == []

@@ -130,14 +130,16 @@ async def test_after_the_newest_checkpoint_whoever_computes_hashes_can_cut_the_e
     """What no chain can find: it is why checkpoints are made often, and kept elsewhere."""
     booking_id = await make.booking()
     async with undone(conn):
-        await conn.execute("DELETE FROM audit_log WHERE subject_id = $1", str(booking_id))
+        for table in ("audit_log", "audit_chains"):
+            await conn.execute(f"DELETE FROM {table} WHERE subject_id = $1", str(booking_id))
         await conn.execute("DELETE FROM bookings WHERE id = $1", booking_id)
         assert await faults(conn) == []
 
     await checkpoint(conn)
 
     async with undone(conn):
-        await conn.execute("DELETE FROM audit_log WHERE subject_id = $1", str(booking_id))
+        for table in ("audit_log", "audit_chains"):
+            await conn.execute(f"DELETE FROM {table} WHERE subject_id = $1", str(booking_id))
         await conn.execute("DELETE FROM bookings WHERE id = $1", booking_id)
         assert await faults(conn) == [Fault("booking", str(booking_id), None, "missing")]
 

@@ -1,7 +1,7 @@
 """Privacy: all that is held on a customer, or none of it any more.
 
 erase_customer looks by require_erasable, works by erase_customer_rows and redact_audit_log, and
-lock_customer finds whom.
+lock_customer finds whom; customer_audit_entries are the rows of the trail that are the customer's own.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from tests.sql.auto_syncs import make_crew, start
 from tests.sql.support import TICK, call, call_json, call_row, call_value, cancel, one, refused, violates
 
 ANN = json.dumps({"ref": "ann", "name": "Ann Example", "email": "ann@example.com", "phone": "+302101234567"})
-EMPTY = {"ip_address": None, "user_agent": None, "request_id": None, "reason": None}
+EMPTY = dict.fromkeys(("ip_address", "user_agent", "request_id", "reason", "address_salt"))
 
 
 async def erase(conn: asyncpg.Connection, ref: str = "ann", **overrides: Any) -> dict[str, Any]:

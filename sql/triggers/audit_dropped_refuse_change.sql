@@ -1,0 +1,4 @@
+CREATE OR REPLACE TRIGGER audit_dropped_refuse_change
+BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_dropped
+FOR EACH STATEMENT
+EXECUTE FUNCTION refuse_change()
