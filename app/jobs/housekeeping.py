@@ -26,7 +26,7 @@ ERASED_AT_ONCE = 10
 
 
 class Retention(NamedTuple):
-    """How long things are remembered: jobs that are over or failed for good, deliveries, messages, answers of providers.
+    """How long things are remembered: jobs that are over or failed for good, deliveries, messages, providers' answers.
 
     And customers with whom nothing happens, whole months of the audit trail, and addresses in it; None: for ever.
     """
