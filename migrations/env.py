@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from app.settings import Settings
 from app.tables import metadata
 from app.tables.columns import XID8
+from migrations import roles
 
 # One fixed number that every Holdfast installation of a server agrees on; "hold" in ASCII.
 RUN_LOCK = 0x686F6C64
@@ -23,6 +24,17 @@ CREATE_SCHEMA = f"""
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{settings.db_schema}') THEN
         CREATE SCHEMA IF NOT EXISTS {settings.db_schema};
+    END IF;
+END $$"""
+
+# Where it has an owner of its own (see migrations/roles.py), that one makes everything, whoever migrates.
+BECOME_OWNER = f"""
+DO $$ BEGIN
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_namespace
+        WHERE nspname = '{settings.db_schema}' AND nspowner = to_regrole('{settings.db_schema}_owner')
+    ) THEN
+        SET LOCAL ROLE {settings.db_schema}_owner;
     END IF;
 END $$"""
 
@@ -54,23 +66,31 @@ def make_engine() -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def set_up_transaction(connection: Connection) -> None:
-        for statement in SET_UP:
+        for statement in (*SET_UP, BECOME_OWNER):
             connection.exec_driver_sql(statement)
 
     return engine
 
 
 def run(connection: Connection) -> None:
-    """Take each migration in a transaction of its own."""
+    """Take each migration in a transaction of its own, and then the roles, which may have changed without one."""
     context.configure(
         connection=connection,
         target_metadata=metadata,
         version_table_schema=settings.db_schema,
         transaction_per_migration=True,
         include_name=lambda name, kind, _parents: (kind, name) != ("table", "alembic_version"),
+        # what a migration makes is the roles' before anybody sees it
+        on_version_apply=lambda **_: roles.keep(connection, settings.db_schema),
     )
     with context.begin_transaction():
         context.run_migrations()
+    # absent where nobody migrates: `alembic current` changes nothing
+    create_roles = context.config.attributes.get("create_roles")
+    if create_roles is not None:
+        connection.commit()
+        (roles.create if create_roles else roles.keep)(connection, settings.db_schema)
+        connection.commit()
 
 
 async def run_online() -> None:

@@ -1,0 +1,7 @@
+-- Promises: whether somebody acts in this transaction, and as no customer: an admin, a frontend, the system.
+-- Called by the row-level policies, which hide every row where nobody acts.
+CREATE OR REPLACE FUNCTION acts_for_everybody()
+RETURNS boolean
+LANGUAGE sql
+STABLE PARALLEL SAFE
+RETURN COALESCE(current_setting('holdfast.actor', true), '') <> '' AND acting('customer_ref') IS NULL
