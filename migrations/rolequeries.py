@@ -41,7 +41,8 @@ RELATIONS = f"""
     FROM pg_class c
     WHERE c.relnamespace = '{{schema}}'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
       AND NOT EXISTS (
-        SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('i', 'a', 'e')
+        SELECT FROM pg_depend d
+        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('i', 'a', 'e')
       )
     ORDER BY 1
 """

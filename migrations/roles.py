@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 FOLDER = Path(__file__).parent.parent / "sql" / "roles"
 
-# the roles of a schema, and whether somebody may log in as them; functions run as `owner`, or as `bound` by row policies
+# the roles of a schema, and who may log in; functions run as `owner`, or as `bound`, whom row-level policies bind
 LOGINS = {
     "owner": False,
     "bound": False,
@@ -29,11 +29,13 @@ LOGINS = {
 # role, member
 MEMBERS = (("bound", "owner"), ("owner", "migrator"), ("worker", "app"))
 # to lock a row takes a right to change it: to change no more than when it was
-TABLE_RIGHTS = {verb: verb for verb in ("SELECT", "INSERT", "UPDATE", "DELETE", "USAGE")} | {"LOCK": "UPDATE (updated_at)"}
+TABLE_RIGHTS = {verb: verb for verb in ("SELECT", "INSERT", "UPDATE", "DELETE", "USAGE")} | {
+    "LOCK": "UPDATE (updated_at)"
+}
 POLICIES = ("whose_it_is", "everybodys", "for_reading")
 
 
-class RolesError(Exception):
+class RolesError(ValueError):
     """Why the roles cannot be made."""
 
 
@@ -56,7 +58,8 @@ def lists() -> Lists:
     for role in ("app", "worker", "auditor", "readonly", "bound", "owner"):
         said = (line.split() for line in _lines(role))
         rights[role] = {name: set(verbs) for *verbs, name in said}
-    return Lists(rights, dict((part.strip() for part in line.split(":", 1)) for line in _lines("rows")))
+    rows = (line.partition(": ") for line in _lines("rows"))
+    return Lists(rights, {table: condition for table, _, condition in rows})
 
 
 def _lines(name: str) -> list[str]:
@@ -83,7 +86,7 @@ def create(connection: Connection, schema: str) -> None:
 
 
 def _join(connection: Connection, role: str, member: str) -> None:
-    if not connection.exec_driver_sql(f"SELECT pg_has_role('{member}', '{role}', 'USAGE')").scalar():  # noqa: S608
+    if not connection.exec_driver_sql(f"SELECT pg_has_role('{member}', '{role}', 'USAGE')").scalar():
         _unless_there(connection, f'GRANT {role} TO "{member}"')
 
 
@@ -111,7 +114,7 @@ def plan(connection: Connection, schema: str) -> list[str]:
     """The statements that are missing."""
 
     def ask(query: str) -> list[Row]:
-        return list(connection.exec_driver_sql(query.format(schema=schema)).mappings())
+        return [dict(row) for row in connection.exec_driver_sql(query.format(schema=schema)).mappings()]
 
     return list(_Plan(schema, lists(), ask).statements())
 
@@ -166,8 +169,11 @@ class _Plan:
         granted = [grant.rpartition("=") for grant in [*thing["grants"], *thing.get("columns", ())]]
         has = {(role, right) for role, _, right in granted if role in ours}
         wanted = {(self._role(role), right) for role, right in rights}
-        for role, right in sorted(has - wanted):
+        gone = has - wanted
+        for role, right in sorted(gone):
             yield f"REVOKE {right} ON {name} FROM {role}"
+        # with a right to a table goes the same right to its columns
+        has -= {(role, right) for role, right in has if (role, right.partition(" ")[0]) in gone}
         for role, right in sorted(wanted - has):
             yield f"GRANT {right} ON {name} TO {role}"
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import asyncpg
 
 SERVER = "TEST_DATABASE_URL"
-# what the service connects as, where it is set: the databases have roles then, and the tests' own connections all rights still
+# what the service connects as, where it is set: databases have roles then; the tests' own connections have all rights
 ROLE = "TEST_AS_ROLE"
 # as much as dead rows may fill before the next test shall not have to walk through them
 BLOAT_BYTES = 8_000_000
