@@ -38,7 +38,7 @@ RETURN set_config(
         "functions/acting",
         None,
         r"""-- Promises: what is known under that name of who acts in this transaction, or null. Called by the row-level policies of
--- docs/security.md, by acts_for_everybody and acting_customer.
+-- sql/roles/rows.txt, and by acting_customer.
 CREATE OR REPLACE FUNCTION acting(p_what text)
 RETURNS text
 LANGUAGE sql
@@ -69,7 +69,10 @@ CREATE OR REPLACE FUNCTION acts_for_everybody()
 RETURNS boolean
 LANGUAGE sql
 STABLE PARALLEL SAFE
-RETURN COALESCE(current_setting('holdfast.actor', true), '') <> '' AND acting('customer_ref') IS NULL""",
+RETURN CASE COALESCE(current_setting('holdfast.actor', true), '')
+  WHEN '' THEN false
+  ELSE current_setting('holdfast.actor', true)::jsonb ->> 'customer_ref' IS NULL
+END""",
     ),
     Change(
         "functions/auto_sync_answers",

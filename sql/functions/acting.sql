@@ -1,5 +1,5 @@
 -- Promises: what is known under that name of who acts in this transaction, or null. Called by the row-level policies of
--- docs/security.md, by acts_for_everybody and acting_customer.
+-- sql/roles/rows.txt, and by acting_customer.
 CREATE OR REPLACE FUNCTION acting(p_what text)
 RETURNS text
 LANGUAGE sql

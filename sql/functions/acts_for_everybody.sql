@@ -4,4 +4,7 @@ CREATE OR REPLACE FUNCTION acts_for_everybody()
 RETURNS boolean
 LANGUAGE sql
 STABLE PARALLEL SAFE
-RETURN COALESCE(current_setting('holdfast.actor', true), '') <> '' AND acting('customer_ref') IS NULL
+RETURN CASE COALESCE(current_setting('holdfast.actor', true), '')
+  WHEN '' THEN false
+  ELSE current_setting('holdfast.actor', true)::jsonb ->> 'customer_ref' IS NULL
+END

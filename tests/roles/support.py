@@ -1,7 +1,6 @@
 """What the tests of roles share: a database that has them, and connections as each."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,8 +27,3 @@ async def connected_as(dsn: str, role: str, search_path: str = "holdfast") -> As
     async with connected(dsn, search_path) as connection:
         await connection.execute(f"SET SESSION AUTHORIZATION {role}")
         yield connection
-
-
-def acting(ref: str) -> str:
-    """A customer with a token, as the API passes them on."""
-    return json.dumps({"type": "customer", "id": f"customer:{ref}", "customer_ref": ref})

@@ -13,7 +13,7 @@ import pytest
 from app.database import Database, open_database
 from app.settings import Settings
 from tests.factories import Factory
-from tests.roles.support import acting
+from tests.sql.auto_syncs import acting
 from tests.sql.support import NOBODY
 
 CUSTOMERS = [f"customer-{n}" for n in range(12)]

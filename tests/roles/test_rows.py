@@ -13,7 +13,8 @@ from tests.api.test_ownership import ANN, BOB, World, world
 from tests.api.test_ownership import test_what_is_anothers_is_hidden_forbidden_or_left_out_and_stays_as_it_is as matrix
 from tests.factories import ACTOR, Factory
 from tests.migrations.support import up
-from tests.roles.support import ACT, acting, connected_as
+from tests.roles.support import ACT, connected_as
+from tests.sql.auto_syncs import acting
 from tests.sql.support import refused
 
 __all__ = ["world"]
