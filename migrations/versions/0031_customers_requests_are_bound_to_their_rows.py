@@ -53,11 +53,13 @@ RETURN NULLIF(current_setting('holdfast.actor', true), '')::jsonb ->> p_what""",
 -- with more rights than who asks: under the policies themselves it would ask for ever.
 CREATE OR REPLACE FUNCTION acting_customer()
 RETURNS uuid
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE
 SET search_path FROM CURRENT
 AS $$
-  SELECT c.id FROM customers c WHERE c.ref = acting('customer_ref')
+BEGIN
+  RETURN (SELECT c.id FROM customers c WHERE c.ref = acting('customer_ref'));
+END
 $$""",
     ),
     Change(
