@@ -104,7 +104,7 @@ async def _role_problems(database: Database) -> list[str]:
     roles = "which has roles" if standing["has_roles"] else "which has no roles of its own"
     console.print(f"  connected as {standing['role']} to the schema {database.schema}, {roles}")
     if standing["has_roles"] and standing["owns"]:
-        return [f"{standing['role']} owns the schema, or owns everything: serve as {database.schema}_app"]
+        return [f"{standing['role']} may do everything in the schema: serve as {database.schema}_app"]
     return []
 
 

@@ -33,6 +33,7 @@ DO $$ BEGIN
     IF EXISTS (
         SELECT FROM pg_catalog.pg_namespace
         WHERE nspname = '{settings.db_schema}' AND nspowner = to_regrole('{settings.db_schema}_owner')
+          AND pg_has_role(nspowner, 'MEMBER')
     ) THEN
         SET LOCAL ROLE {settings.db_schema}_owner;
     END IF;
@@ -100,6 +101,7 @@ async def run_online() -> None:
         await guard.exec_driver_sql("SET LOCAL lock_timeout TO '10min'")
         await guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
         await guard.exec_driver_sql(f"SELECT pg_advisory_xact_lock({RUN_LOCK})")
+        await guard.run_sync(roles.require_migrator, settings.db_schema)
         await connection.exec_driver_sql(CREATE_SCHEMA)
         await connection.commit()
         await connection.run_sync(run)

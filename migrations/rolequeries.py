@@ -14,6 +14,10 @@ def _grants(kind: str, column: str) -> str:
 ME = "SELECT rolname::text, rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user"
 ROLES = "SELECT rolname::text FROM pg_roles"
 SCHEMA = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = '{schema}'"
+STRANGER = """
+    SELECT current_user::text FROM pg_namespace
+    WHERE nspname = '{schema}' AND nspowner = to_regrole('{schema}_owner') AND NOT pg_has_role(nspowner, 'MEMBER')
+"""
 DATABASE = """
     SELECT quote_ident(d.datname) AS object, pg_has_role(d.datdba, 'USAGE') AS is_mine,
       EXISTS (

@@ -36,7 +36,7 @@ POLICIES = ("whose_it_is", "everybodys", "for_reading")
 
 
 class RolesError(ValueError):
-    """Why the roles cannot be made."""
+    """Why the roles cannot be made, or used."""
 
 
 class Lists(NamedTuple):
@@ -65,6 +65,14 @@ def lists() -> Lists:
 def _lines(name: str) -> list[str]:
     lines = (FOLDER / f"{name}.txt").read_text().splitlines()
     return [line for line in lines if line and not line.startswith("--")]
+
+
+def require_migrator(connection: Connection, schema: str) -> None:
+    """Return only if we are, or may be, whose the schema is, where it has roles. Raises RolesError."""
+    me = connection.exec_driver_sql(rolequeries.STRANGER.format(schema=schema)).scalar()
+    if me is not None:
+        msg = f"{me} may not migrate the schema {schema}: connect as {schema}_migrator"
+        raise RolesError(msg)
 
 
 def create(connection: Connection, schema: str) -> None:

@@ -89,7 +89,14 @@ async def test_the_doctor_says_who_we_are_and_warns_of_an_owner(dsn: str, capsys
     assert "connected as holdfast_app to the schema holdfast, which has roles" in capsys.readouterr().out
 
     assert not await examine(settings_for(dsn), embedded_server=False)
-    assert re.search(r"✗ \w+ owns the schema, or owns everything: serve as\s+holdfast_app", capsys.readouterr().out)
+    assert re.search(r"✗ \w+ may do everything in the schema: serve as holdfast_app", capsys.readouterr().out)
+
+
+async def test_who_serves_is_told_who_migrates(dsn: str) -> None:
+    with pytest.raises(
+        RolesError, match="holdfast_app may not migrate the schema holdfast: connect as holdfast_migrator"
+    ):
+        await up(dsn_as(dsn, "holdfast_app"))
 
 
 async def test_without_the_right_to_make_roles_nothing_is_changed(empty_dsn: str) -> None:
