@@ -101,10 +101,15 @@ def serve(
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    *,
+    create_roles: Annotated[
+        bool, typer.Option("--create-roles", help="And give the schema roles of its own: docs/operations.md.")
+    ] = False,
+) -> None:
     """Bring the database to this version's schema. Any number may run at once."""
     with installation() as settings:
-        run_migrations(settings)
+        run_migrations(settings, create_roles=create_roles)
 
 
 @app.command()

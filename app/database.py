@@ -110,6 +110,22 @@ class Database:
             rows = await connection.fetch(query, ["lock_timeout", "statement_timeout"])
         return {name: seconds for name, seconds in rows}  # noqa: C416 - a Record is no pair to mypy
 
+    async def standing(self) -> asyncpg.Record:
+        """Whom we connect as, `role`; whether the schema `has_roles` of its own, and whether ours `owns` it."""
+        query = """
+            SELECT current_user::text AS role, coalesce(n.has_roles, false) AS has_roles,
+              coalesce(pg_has_role(n.nspowner, 'USAGE'), false) AS owns
+            FROM (SELECT) AS one
+            LEFT JOIN (
+              SELECT x.nspowner, x.nspowner = to_regrole(x.nspname || '_owner') AS has_roles
+              FROM pg_namespace x
+              WHERE x.nspname = $1
+            ) n ON true
+        """
+        async with self._connection() as connection:
+            (standing,) = await connection.fetch(query, self.schema)
+        return standing
+
     async def revision(self) -> str | None:
         """The migration the database is at, or None where none has run."""
         async with self._connection() as connection:

@@ -86,7 +86,8 @@ async def _database_problems(database: Database, settings: Settings) -> list[str
     if revision != head_revision():
         # what this version would ask next may not be there
         return [f"the database is at migration {revision}, this version wants {head_revision()}"]
-    problems = await _encryption_problems(database, settings) + await _channel_problems(database, settings)
+    problems = await _role_problems(database)
+    problems += await _encryption_problems(database, settings) + await _channel_problems(database, settings)
     problems += await _deadline_problems(database, settings)
     await _say_how_checkpoints_stand(database, settings)
     heartbeat = await jobs_heartbeat(database)
@@ -96,6 +97,15 @@ async def _database_problems(database: Database, settings: Settings) -> list[str
             f"{heartbeat['due']} jobs are due, the oldest for {minutes} min: does anything call /cron/process-jobs?"
         )
     return problems
+
+
+async def _role_problems(database: Database) -> list[str]:
+    standing = await database.standing()
+    roles = "which has roles" if standing["has_roles"] else "which has no roles of its own"
+    console.print(f"  connected as {standing['role']} to the schema {database.schema}, {roles}")
+    if standing["has_roles"] and standing["owns"]:
+        return [f"{standing['role']} may do everything in the schema: serve as {database.schema}_app"]
+    return []
 
 
 async def _deadline_problems(database: Database, settings: Settings) -> list[str]:

@@ -22,11 +22,11 @@ OPERATOR = Actor("admin", f"cli:{os.environ.get('USER', 'unknown')}")
 notes = Console(stderr=True)
 
 
-def run_migrations(settings: Settings) -> None:
+def run_migrations(settings: Settings, *, create_roles: bool = False) -> None:
     """Bring the installation's database to this version's schema."""
     from app.migrate import migrate
 
-    migrate(settings)
+    migrate(settings, create_roles=create_roles)
 
 
 @contextmanager

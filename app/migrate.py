@@ -20,9 +20,14 @@ def alembic_config(settings: Settings) -> Config:
     return config
 
 
-def migrate(settings: Settings, revision: str = "head") -> None:
-    """Upgrade to `revision`. Safe to run from many places at once; blocking, and not from a running event loop."""
-    command.upgrade(alembic_config(settings), revision)
+def migrate(settings: Settings, revision: str = "head", *, create_roles: bool = False) -> None:
+    """Upgrade to `revision`, and give the schema roles of its own where that is asked for.
+
+    Safe to run from many places at once; blocking, and not from a running event loop.
+    """
+    config = alembic_config(settings)
+    config.attributes["create_roles"] = create_roles
+    command.upgrade(config, revision)
 
 
 def render(settings: Settings) -> str:

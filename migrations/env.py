@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.settings import Settings
 from app.tables import metadata
 from app.tables.columns import XID8
+from migrations import roles
 
 # Alembic's own, and the partitions of the audit trail, each of which is as the trail itself
 NOT_ON_A_PAGE = re.compile("alembic_version|audit_log_.*")
@@ -30,6 +31,18 @@ CREATE_SCHEMA = f"""
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{settings.db_schema}') THEN
         CREATE SCHEMA IF NOT EXISTS {settings.db_schema};
+    END IF;
+END $$"""
+
+# Where it has an owner of its own (see migrations/roles.py), that one makes everything, whoever migrates.
+BECOME_OWNER = f"""
+DO $$ BEGIN
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_namespace
+        WHERE nspname = '{settings.db_schema}' AND nspowner = to_regrole('{settings.db_schema}_owner')
+          AND pg_has_role(nspowner, 'MEMBER')
+    ) THEN
+        SET LOCAL ROLE {settings.db_schema}_owner;
     END IF;
 END $$"""
 
@@ -61,27 +74,35 @@ def make_engine() -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def set_up_transaction(connection: Connection) -> None:
-        for statement in SET_UP:
+        for statement in (*SET_UP, BECOME_OWNER):
             connection.exec_driver_sql(statement)
 
     return engine
 
 
 def run(connection: Connection) -> None:
-    """Take each migration in a transaction of its own."""
+    """Take each migration in a transaction of its own, and then the roles, which may have changed without one."""
     context.configure(
         connection=connection,
         target_metadata=metadata,
         version_table_schema=settings.db_schema,
         transaction_per_migration=True,
         include_name=lambda name, kind, _parents: kind != "table" or not NOT_ON_A_PAGE.fullmatch(name or ""),
+        # what a migration makes is the roles' before anybody sees it
+        on_version_apply=lambda **_: roles.keep(connection, settings.db_schema),
     )
     with context.begin_transaction():
         context.run_migrations()
+    # absent where nobody migrates: `alembic current` changes nothing
+    create_roles = context.config.attributes.get("create_roles")
+    if create_roles is not None:
+        connection.commit()
+        (roles.create if create_roles else roles.keep)(connection, settings.db_schema)
+        connection.commit()
 
 
 async def hold_run_lock(guard: AsyncConnection) -> None:
-    """Wait for the runs of others, then keep them out until the guard's transaction ends. Raises TimeoutError.
+    """Wait for others, then keep them out until the guard's transaction ends. Raises TimeoutError, RolesError.
 
     Who waits asks again and again and holds nothing meanwhile, not even a snapshot: whoever builds an index
     concurrently waits for those of others.
@@ -90,6 +111,7 @@ async def hold_run_lock(guard: AsyncConnection) -> None:
         while not (await guard.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({RUN_LOCK})")).scalar_one():
             await guard.rollback()
             await asyncio.sleep(PAUSE)
+    await guard.run_sync(roles.require_migrator, settings.db_schema)
     # last, for it takes no snapshot with it
     await guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
 

@@ -22,7 +22,7 @@ from app.database import Database, open_database
 from app.main import create_app
 from app.migrate import migrate
 from app.settings import Settings
-from tests.databases import SERVER, Databases, dsn_of, on_server
+from tests.databases import ROLE, SERVER, Databases, dsn_as, dsn_of, on_server
 from tests.factories import Factory, make_api_key
 
 CRON_SECRET = "a-secret-for-tests-only"  # noqa: S105
@@ -58,7 +58,7 @@ def template(worker_id: str) -> Iterator[str]:
     """A migrated database of this worker, to copy."""
     name = f"template_{worker_id}_{uuid.uuid4().hex[:8]}"
     asyncio.run(on_server(f"CREATE DATABASE {name}"))
-    migrate(settings_for(dsn_of(name)))
+    migrate(settings_for(dsn_of(name)), create_roles=ROLE in os.environ)
     yield name
     asyncio.run(on_server(f"DROP DATABASE {name} WITH (FORCE)"))
 
@@ -115,7 +115,7 @@ async def make(conn: asyncpg.Connection) -> Factory:
 @pytest.fixture
 def settings(dsn: str) -> Settings:
     """The installation's settings."""
-    return settings_for(dsn)
+    return settings_for(dsn_as(dsn, os.environ[ROLE]) if ROLE in os.environ else dsn)
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import os
 import uuid
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg
 
 SERVER = "TEST_DATABASE_URL"
+# what the service connects as, where it is set: databases have roles then; the tests' own connections have all rights
+ROLE = "TEST_AS_ROLE"
 # as much as dead rows may fill before the next test shall not have to walk through them
 BLOAT_BYTES = 8_000_000
 KEPT = ("alembic_version", "booking_transitions")
@@ -27,6 +29,13 @@ def dsn_of(database: str) -> str:
     """The server's URL with another database."""
     server = os.environ[SERVER]
     return server.replace(f"@{urlsplit(server).netloc.partition('@')[2]}/holdfast", "@/" + database, 1)
+
+
+def dsn_as(dsn: str, role: str) -> str:
+    """The same database, as a role that needs no password there."""
+    url = urlsplit(dsn)
+    query = [(name, value) for name, value in parse_qsl(url.query) if name not in {"user", "password"}]
+    return url._replace(netloc=f"{role}@{url.netloc.rpartition('@')[2]}", query=urlencode(query)).geturl()
 
 
 async def on_server(statement: str) -> None:

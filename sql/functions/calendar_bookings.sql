@@ -24,6 +24,7 @@ SET search_path FROM CURRENT
 SET plan_cache_mode = 'force_custom_plan'
 AS $$
 BEGIN
+  PERFORM act_for(p_customer_ref);
   IF p_resource_id IS NOT NULL THEN
     PERFORM get_resource(p_resource_id);
   END IF;

@@ -47,11 +47,7 @@ BEGIN
     )
     RETURNING a.id INTO auto_sync_id;
     PERFORM propose_times(auto_sync_id, p_resource_id, p_times, p_now);
-    UPDATE auto_sync_participants p
-    SET is_named = true
-    FROM customers c
-    WHERE p.auto_sync_id = create_auto_sync.auto_sync_id AND c.id = p.customer_id AND c.ref = ANY (p_named_refs);
-    GET DIAGNOSTICS v_named = ROW_COUNT;
+    v_named := name_participants(auto_sync_id, p_named_refs);
     IF v_named < (SELECT count(DISTINCT r) FROM unnest(p_named_refs) r) THEN
       RAISE EXCEPTION 'crew_member_not_found' USING ERRCODE = 'SB031',
         DETAIL = json_build_object('crew_id', p_crew_id, 'customer_refs', p_named_refs);

@@ -9,6 +9,7 @@ AS $$
 DECLARE
   v_sync auto_syncs;
 BEGIN
+  PERFORM act_for(p_customer_ref);
   SELECT a.* INTO v_sync
   FROM auto_syncs a
   WHERE a.id = p_auto_sync_id AND (p_customer_ref IS NULL OR a.crew_id IN (SELECT crews_of(p_customer_ref)));
@@ -16,20 +17,6 @@ BEGIN
     RAISE EXCEPTION 'auto_sync_not_found' USING ERRCODE = 'SB032',
       DETAIL = json_build_object('auto_sync_id', p_auto_sync_id);
   END IF;
-  RETURN auto_sync_json(v_sync)::jsonb || jsonb_build_object('participants', COALESCE(
-    (
-      SELECT jsonb_agg(
-        jsonb_build_object(
-          'id', p.id, 'customer_ref', c.ref, 'name', c.name, 'answer', p.answer, 'times', p.time_ids,
-          'answered_at', p.answered_at
-        )
-        ORDER BY p.created_at, c.name, p.id
-      )
-      FROM auto_sync_participants p
-      JOIN customers c ON c.id = p.customer_id
-      WHERE p.auto_sync_id = p_auto_sync_id AND p.removed_at IS NULL
-    ),
-    '[]'
-  ));
+  RETURN auto_sync_json(v_sync)::jsonb || jsonb_build_object('participants', auto_sync_answers(p_auto_sync_id));
 END
 $$

@@ -7,6 +7,7 @@ STABLE
 SET search_path FROM CURRENT
 AS $$
 BEGIN
+  PERFORM act_for(p_customer_ref);
   RETURN QUERY
     SELECT b.id, b.version, booking_json(b, c.ref)
     FROM bookings b

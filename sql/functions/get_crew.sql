@@ -9,6 +9,7 @@ AS $$
 DECLARE
   v_crew crews;
 BEGIN
+  PERFORM act_for(p_customer_ref);
   SELECT w.* INTO v_crew
   FROM crews w
   WHERE w.id = p_crew_id AND (p_customer_ref IS NULL OR w.id IN (SELECT crews_of(p_customer_ref)));

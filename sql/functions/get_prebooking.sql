@@ -9,6 +9,7 @@ AS $$
 DECLARE
   v_prebooking prebookings;
 BEGIN
+  PERFORM act_for(p_customer_ref);
   SELECT p.* INTO v_prebooking
   FROM prebookings p
   JOIN customers c ON c.id = p.customer_id

@@ -7,6 +7,7 @@ STABLE
 SET search_path FROM CURRENT
 AS $$
 BEGIN
+  PERFORM act_for(p_customer_ref);
   RETURN (
     SELECT json_build_object(
       'customer_ref', p_customer_ref,

@@ -9,6 +9,7 @@ AS $$
 DECLARE
   v_entry waitlist_entries;
 BEGIN
+  PERFORM act_for(p_customer_ref);
   SELECT w.* INTO v_entry
   FROM waitlist_entries w
   JOIN customers c ON c.id = w.customer_id

@@ -21,6 +21,7 @@ DECLARE
   v_after record := read_cursor(p_cursor);
   v_page bookings[];
 BEGIN
+  PERFORM act_for(p_customer_ref);
   v_page := ARRAY(
     SELECT b
     FROM bookings b

@@ -12,6 +12,7 @@ DECLARE
   v_after record := read_cursor(p_cursor);
   v_page crew_members[];
 BEGIN
+  PERFORM act_for(p_customer_ref);
   PERFORM get_crew(p_crew_id, p_customer_ref);
   v_page := ARRAY(
     SELECT m

@@ -13,6 +13,7 @@ DECLARE
   v_after record := read_cursor(p_cursor);
   v_page crews[];
 BEGIN
+  PERFORM act_for(p_customer_ref);
   v_page := ARRAY(
     SELECT w
     FROM crews w

@@ -13,6 +13,7 @@ DECLARE
   v_after record := read_cursor(p_cursor);
   v_page messages[];
 BEGIN
+  PERFORM act_for(p_customer_ref);
   v_page := ARRAY(
     SELECT m
     FROM messages m

@@ -19,6 +19,7 @@ DECLARE
   v_after record := read_cursor(p_cursor);
   v_page prebookings[];
 BEGIN
+  PERFORM act_for(p_customer_ref);
   v_page := ARRAY(
     SELECT p
     FROM prebookings p

@@ -17,6 +17,7 @@ DECLARE
   v_after record := read_cursor(p_cursor);
   v_page waitlist_entries[];
 BEGIN
+  PERFORM act_for(p_customer_ref);
   v_page := ARRAY(
     SELECT w
     FROM waitlist_entries w

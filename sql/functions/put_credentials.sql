@@ -16,12 +16,14 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_customer jsonb := own_customer(p_actor, jsonb_build_object('ref', p_customer_ref));
+  v_customer_id uuid;
   v_credentials provider_credentials;
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   PERFORM get_provider(p_provider);
+  v_customer_id := upsert_customer(v_customer, p_now);
   INSERT INTO provider_credentials AS c (provider, customer_id, key_id, nonce, ciphertext, created_at, updated_at)
-  VALUES (p_provider, upsert_customer(v_customer, p_now), p_key_id, p_nonce, p_ciphertext, p_now, p_now)
+  VALUES (p_provider, v_customer_id, p_key_id, p_nonce, p_ciphertext, p_now, p_now)
   ON CONFLICT (provider, customer_id) DO UPDATE
     SET key_id = EXCLUDED.key_id,
         nonce = EXCLUDED.nonce,

@@ -16,12 +16,13 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  v_sync_id uuid := COALESCE(
-    p_auto_sync_id, (SELECT p.auto_sync_id FROM auto_sync_participants p WHERE p.id = p_participant_id)
-  );
+  v_sync_id uuid := p_auto_sync_id;
   v_participant auto_sync_participants;
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
+  IF v_sync_id IS NULL THEN
+    SELECT p.auto_sync_id INTO v_sync_id FROM auto_sync_participants p WHERE p.id = p_participant_id;
+  END IF;
   PERFORM get_auto_sync(v_sync_id, p_actor ->> 'customer_ref');
   PERFORM FROM auto_syncs a WHERE a.id = v_sync_id FOR NO KEY UPDATE;
   SELECT p.* INTO v_participant

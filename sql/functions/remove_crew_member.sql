@@ -11,14 +11,19 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_member crew_members;
-  -- everybody may go by themselves
-  v_goes_alone boolean := EXISTS (
-    SELECT FROM crew_members m
-    JOIN customers c ON c.id = m.customer_id
-    WHERE m.id = p_member_id AND m.crew_id = p_crew_id AND c.ref = p_actor ->> 'customer_ref'
-  );
+  v_goes_alone boolean;
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
+  -- everybody may go by themselves
+  SELECT m.* INTO v_member
+  FROM crew_members m
+  JOIN customers c ON c.id = m.customer_id
+  WHERE m.id = p_member_id AND m.crew_id = p_crew_id AND c.ref = p_actor ->> 'customer_ref';
+  v_goes_alone := FOUND;
+  IF v_member.left_at IS NOT NULL THEN
+    RETURN crew_member_json(v_member);
+  END IF;
+
   PERFORM lock_crew(CASE WHEN v_goes_alone THEN p_actor - 'customer_ref' ELSE p_actor END, p_crew_id);
   UPDATE crew_members m SET left_at = p_now WHERE m.id = p_member_id AND m.crew_id = p_crew_id AND m.left_at IS NULL;
   SELECT * INTO v_member FROM crew_members m WHERE m.id = p_member_id AND m.crew_id = p_crew_id;

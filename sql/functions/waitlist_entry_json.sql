@@ -15,13 +15,7 @@ BEGIN
       'units', p_entry.units,
       'payment_method', p_entry.payment_method,
       'status', p_entry.status,
-      'ahead', CASE
-        WHEN p_entry.status = 'waiting' THEN (
-          SELECT count(*)
-          FROM waitlist_entries w
-          WHERE w.slot_id = p_entry.slot_id AND w.status = 'waiting' AND w.place_in_line < p_entry.place_in_line
-        )
-      END,
+      'ahead', CASE p_entry.status WHEN 'waiting' THEN waitlist_ahead(p_entry.slot_id, p_entry.place_in_line) END,
       'booking_id', p_entry.booking_id,
       'expires_at', b.expires_at,
       'created_at', p_entry.created_at,
