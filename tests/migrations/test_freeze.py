@@ -152,7 +152,7 @@ async def built_afresh(checkout: Path, dsn: str) -> dict[str, str]:
         for name in await definitions(conn):
             kind, stem = name.split("/")
             if kind == "functions":
-                await conn.execute(f"DROP FUNCTION {stem} CASCADE")
+                await conn.execute(f"DROP FUNCTION IF EXISTS {stem} CASCADE")
         await conn.execute("SET check_function_bodies TO off")
         for kind in sqltree.KINDS:
             for path in sorted((checkout / "sql" / kind).glob("*.sql")):
