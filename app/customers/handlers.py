@@ -10,7 +10,7 @@ from app.security import Actor
 from app.settings import Settings
 
 ACTOR = Actor("system", "erase_idle_customer")
-# Seconds: it reads the audit trail, for as long as a statement may take.
+# Seconds: of a customer with a long past it takes as long as a statement may.
 LIMIT = 7.0
 NEEDS = 2.0
 

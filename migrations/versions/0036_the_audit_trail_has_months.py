@@ -1379,9 +1379,15 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  v_held bigint[] := ARRAY(SELECT * FROM audit_entries_under_hold('-infinity', p_now - p_keep));
+  v_held bigint[];
   v_forgotten integer;
 BEGIN
+  -- mostly nothing is old enough, and what is held is found by a look at every customer
+  IF NOT EXISTS (SELECT FROM audit_log o WHERE o.address_salt IS NOT NULL AND o.created_at < p_now - p_keep) THEN
+    RETURN 0;
+  END IF;
+
+  v_held := ARRAY(SELECT * FROM audit_entries_under_hold('-infinity', p_now - p_keep));
   UPDATE audit_log a
   SET ip_address = f.ip_address, user_agent = f.user_agent, address_salt = f.address_salt, address_hash = f.address_hash
   FROM (
@@ -1564,8 +1570,8 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  v_type text := '';
-  v_id text := '';
+  v_type text;
+  v_id text;
   v_noted integer;
 BEGIN
   SELECT d.subject_type, d.subject_id INTO v_type, v_id

@@ -1,5 +1,5 @@
 -- Promises: customers with whom nothing happened for p_keep have a job that erases them, at most p_limit a call, one job each few
--- seconds: each reads the audit trail. Looks at so many customers a minute, where the look before ended, and at all of them once
+-- seconds, lest they are all at once. Looks at so many customers a minute, where the look before ended, and at all of them once
 -- a day. Answers how many. Called by the job processor. Locks: their jobs.
 CREATE OR REPLACE FUNCTION enqueue_idle_customers(p_limit integer, p_keep interval, p_now timestamptz DEFAULT now())
 RETURNS integer
@@ -24,7 +24,7 @@ BEGIN
   END IF;
 
   WITH looked_at AS MATERIALIZED (
-    SELECT c.id, c.updated_at, is_idle_customer(c, p_now - p_keep) AS is_idle
+    SELECT c.id, is_idle_customer(c, p_now - p_keep) AS is_idle
     FROM customers c
     WHERE v_after IS NULL OR c.id > v_after
     ORDER BY c.id

@@ -7,8 +7,8 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-  v_type text := '';
-  v_id text := '';
+  v_type text;
+  v_id text;
   v_noted integer;
 BEGIN
   SELECT d.subject_type, d.subject_id INTO v_type, v_id
