@@ -32,7 +32,6 @@ class Outcome:
     done_p99_ms: float
     refused_p99_ms: float
     health_p99_ms: float
-    connections: int
 
 
 class Connection(asyncio.Protocol):
@@ -80,7 +79,6 @@ class Crowd:
         self._order, self._rate = order, rate
         # the one that has rested longest is next, so that all are in use, and all processes
         self.idle: deque[Connection] = deque()
-        self._made = 0
         self._answers = 0
         self._ends_at = 0.0
         self._heard: dict[str, list[float]] = defaultdict(list)
@@ -98,17 +96,17 @@ class Crowd:
             group.create_task(self._connect_and_say(request, due_at, kind))
 
     async def _connect_and_say(self, request: bytes, due_at: float, kind: str) -> None:
-        self._made += 1
+        (await self._connect()).send(request, due_at, kind)
+
+    async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._order.port)
-        connection.send(request, due_at, kind)
+        return connection
 
     async def _gather(self) -> None:
         """Have as many connections as requests come in a second, as a proxy keeps."""
-        loop = asyncio.get_running_loop()
         for _ in range(round(self._rate)):
-            _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._order.port)
-            self.idle.append(connection)
+            self.idle.append(await self._connect())
 
     async def run(self) -> Outcome:
         """Come for as long as was ordered, and wait for the last answer."""
@@ -144,7 +142,6 @@ class Crowd:
             done_p99_ms=percentile(done, 99) if done else 0,
             refused_p99_ms=percentile(refused, 99) if refused else 0,
             health_p99_ms=percentile(health, 99) if health else 0,
-            connections=self._made,
         )
 
 
