@@ -96,5 +96,6 @@ async def test_no_answered_booking_is_lost_and_every_key_gives_one_booking(
     for attempt, answer in zip(unanswered, repeated, strict=True):
         assert answer is not None
         assert (answer.status_code, after[attempt.key]) == (201, [answer.json()["id"]])
-        assert ("idempotent-replayed" in answer.headers) == (attempt.key in before)
+        # a refusal for want of time does not tell whether its booking was made
+        assert attempt.key not in before or "idempotent-replayed" in answer.headers
     await assert_counters_equal_a_recount(observer)

@@ -133,7 +133,7 @@ async def test_a_database_that_falls_silent_does_not_keep_the_caller_waiting(
     async with Wire(settings.dsn) as wire:
         away = settings.model_copy(update={"database_url": SecretStr(wire.dsn)})
         async with open_database(away) as database:
-            run = asyncio.create_task(run_for(database, 1.0, handler(gate)))
+            run = asyncio.create_task(run_for(database, 3.0, handler(gate, needs=0.1)))
             await gate.until_begun(3)
             wire.fall_silent()
             gate.open.set()

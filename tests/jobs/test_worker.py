@@ -201,14 +201,14 @@ async def test_while_its_listener_is_deaf_a_worker_finds_what_is_due_by_looking(
 async def test_a_running_job_is_leased_for_longer_and_longer_and_nobody_else_gets_it(
     database: Database, settings: Settings, conn: asyncpg.Connection, tune: Tune
 ) -> None:
-    tune(LEASE=0.8, RENEW=0.1, HOUSEKEEPING=0.02, POLL=0.02)
+    tune(LEASE=2.0, RENEW=0.1, HOUSEKEEPING=0.1, POLL=0.1)
     gate = Gate()
     job_id = await enqueue(conn)
 
     # two workers that look for lost jobs all the time
     async with at_work(database, settings, handler(gate, limit=30)), at_work(database, settings, handler(gate)):
         await gate.until_begun(1)
-        await until(conn, "(SELECT clock_timestamp() - attempted_at > interval '1.6 s' FROM jobs)")
+        await until(conn, "(SELECT clock_timestamp() - attempted_at > interval '3 s' FROM jobs)")
         gate.open.set()
         await until_done(conn, 1)
 
