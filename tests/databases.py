@@ -2,6 +2,8 @@
 
 import os
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg
@@ -45,6 +47,21 @@ async def on_server(statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def copy_of(template: str, purpose: str) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
+    """A migrated database for all tests of a module, which clear up after themselves: its URL, and a connection."""
+    name = f"{purpose}_{template}"
+    await on_server(f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        conn = await asyncpg.connect(dsn_of(name), server_settings={"search_path": "holdfast"})
+        try:
+            yield dsn_of(name), conn
+        finally:
+            await conn.close()
+    finally:
+        await on_server(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def empty(conn: asyncpg.Connection) -> None:

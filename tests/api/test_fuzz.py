@@ -6,7 +6,6 @@ from secrets import token_bytes, token_urlsafe
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import asyncpg
 import hypothesis
 import jwt
 import pytest
@@ -17,7 +16,7 @@ from app.main import create_app
 from tests.concurrency.rivals import until_idle
 from tests.conftest import settings_for
 from tests.credentials.support import FIRST, put_provider
-from tests.databases import dsn_of, on_server
+from tests.databases import copy_of
 from tests.factories import ACTOR, Factory, make_api_key
 from tests.live import live_server
 from tests.sql.support import call_row
@@ -86,31 +85,34 @@ class Target(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def target(template: str) -> AsyncIterator[Target]:
-    name = f"fuzz_{template}"
-    await on_server(f"CREATE DATABASE {name} TEMPLATE {template}")
-    conn = await asyncpg.connect(dsn_of(name), server_settings={"search_path": "holdfast"})
-    make = Factory(conn)
-    resource_id = await make.resource()
-    slot_id, full_slot_id = await make.slot(resource_id, max_bookings=1_000_000), await make.slot(resource_id)
-    booking_id = await make.booking(slot_id)
-    await make.booking(full_slot_id)
-    entry = await call_row(conn, "join_waitlist", p_actor=ACTOR, p_slot_id=full_slot_id, p_customer='{"ref": "ann"}')
-    await put_provider(conn)
-    tokens = {
-        "admin": await make_api_key(conn, "admin"),
-        "frontend": await make_api_key(conn, "frontend"),
-        "customer": jwt.encode({"sub": "ann", "exp": int(time.time()) + 3600}, SECRETS["JWT_SECRET"], "HS256"),
-    }
-    known = {"resource_id": resource_id, "slot_id": slot_id, "booking_id": booking_id, "entry_id": entry["entry_id"]}
-    async with live_server(dsn_of(name), TRUSTED_PROXIES="127.0.0.1", **SECRETS) as server:
-        with requests.Session() as session:
-            # proxies and passwords of this machine are none of ours, and take longer to look up than an answer takes
-            session.trust_env = False
-            yield Target(server.url, session, tokens, {name: str(value) for name, value in known.items()})
-        await until_idle(conn)
-        assert "unexpected error" not in server.log
-    await conn.close()
-    await on_server(f"DROP DATABASE {name} WITH (FORCE)")
+    async with copy_of(template, "fuzz") as (dsn, conn):
+        make = Factory(conn)
+        resource_id = await make.resource()
+        slot_id, full_slot_id = await make.slot(resource_id, max_bookings=1_000_000), await make.slot(resource_id)
+        booking_id = await make.booking(slot_id)
+        await make.booking(full_slot_id)
+        entry = await call_row(
+            conn, "join_waitlist", p_actor=ACTOR, p_slot_id=full_slot_id, p_customer='{"ref": "ann"}'
+        )
+        await put_provider(conn)
+        tokens = {
+            "admin": await make_api_key(conn, "admin"),
+            "frontend": await make_api_key(conn, "frontend"),
+            "customer": jwt.encode({"sub": "ann", "exp": int(time.time()) + 3600}, SECRETS["JWT_SECRET"], "HS256"),
+        }
+        known = {
+            "resource_id": resource_id,
+            "slot_id": slot_id,
+            "booking_id": booking_id,
+            "entry_id": entry["entry_id"],
+        }
+        async with live_server(dsn, TRUSTED_PROXIES="127.0.0.1", **SECRETS) as server:
+            with requests.Session() as session:
+                # proxies and passwords of this machine are none of ours, and take long to look up
+                session.trust_env = False
+                yield Target(server.url, session, tokens, {name: str(value) for name, value in known.items()})
+            await until_idle(conn)
+            assert "unexpected error" not in server.log
 
 
 def is_uuid(value: Any) -> bool:

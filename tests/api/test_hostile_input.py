@@ -12,7 +12,7 @@ from app.body_limit import MAX_BODY_SIZE
 from app.main import create_app
 from tests.api.calls import assert_problem, booking_body
 from tests.conftest import client_of, settings_for
-from tests.databases import dsn_of, on_server
+from tests.databases import copy_of
 from tests.factories import TOMORROW, Factory, make_api_key
 
 JSON = {"Content-Type": "application/json"}
@@ -40,18 +40,14 @@ class Target(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def target(template: str) -> AsyncIterator[Target]:
-    name = f"hostile_{template}"
-    await on_server(f"CREATE DATABASE {name} TEMPLATE {template}")
-    conn = await asyncpg.connect(dsn_of(name), server_settings={"search_path": "holdfast"})
-    make = Factory(conn)
-    resource_id = await make.resource()
-    slot_id = await make.slot(resource_id, max_bookings=1_000_000, starts_at=TOMORROW)
-    booking_id = await make.booking(slot_id)
-    app = create_app(settings_for(dsn_of(name)))
-    async with app.router.lifespan_context(app), client_of(app, await make_api_key(conn, "admin")) as client:
-        yield Target(client, conn, str(resource_id), str(slot_id), str(booking_id))
-    await conn.close()
-    await on_server(f"DROP DATABASE {name} WITH (FORCE)")
+    async with copy_of(template, "hostile") as (dsn, conn):
+        make = Factory(conn)
+        resource_id = await make.resource()
+        slot_id = await make.slot(resource_id, max_bookings=1_000_000, starts_at=TOMORROW)
+        booking_id = await make.booking(slot_id)
+        app = create_app(settings_for(dsn))
+        async with app.router.lifespan_context(app), client_of(app, await make_api_key(conn, "admin")) as client:
+            yield Target(client, conn, str(resource_id), str(slot_id), str(booking_id))
 
 
 def booking(**members: str) -> str:

@@ -25,7 +25,7 @@ from tests.api.matrix import ANYONE, opened_by, table
 from tests.api.test_customer_tokens import by_hmac, raw_token
 from tests.conftest import CRON_SECRET, client_of, settings_for
 from tests.contracts.support import ROOT, Operation, api_description, operations
-from tests.databases import dsn_of, on_server
+from tests.databases import copy_of
 from tests.factories import ACTOR, make_api_key
 from tests.hostile.conftest import furnish, settings_of
 from tests.hostile.corpus import Call, Corpus
@@ -118,28 +118,24 @@ async def keys(conn: asyncpg.Connection) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 async def world(template: str) -> AsyncIterator[World]:
-    name = f"matrix_{template}"
-    await on_server(f"CREATE DATABASE {name} TEMPLATE {template}")
-    conn = await asyncpg.connect(dsn_of(name), server_settings={"search_path": "holdfast"})
-    corpus = Corpus(DOCUMENT, await furnish(conn))
-    tokens = {kind: make() for kind, make in TOKENS.items()} | await keys(conn)
-    async with running_issuer(published(rsa_key(), "one")) as issuer:
-        settings = settings_of(dsn_of(name)).model_copy(
-            update={
-                "jwt_secret": SecretStr(SECRET),
-                "jwks_url": HttpUrl(issuer.url),
-                "jwt_audience": OURS["aud"],
-                "jwt_issuer": OURS["iss"],
-                "cron_secret": SecretStr(f"{NEW_CRON_SECRET}, {CRON_SECRET}"),
-                # each request comes from an address of its own, which may send its own wrong tokens
-                "trusted_proxies": (IPv4Network(PROXY),),
-            }
-        )
-        app = create_app(settings, handlers=())
-        async with app.router.lifespan_context(app), client_of(app) as client:
-            yield World(client, conn, corpus, tokens)
-    await conn.close()
-    await on_server(f"DROP DATABASE {name} WITH (FORCE)")
+    async with copy_of(template, "matrix") as (dsn, conn):
+        corpus = Corpus(DOCUMENT, await furnish(conn))
+        tokens = {kind: make() for kind, make in TOKENS.items()} | await keys(conn)
+        async with running_issuer(published(rsa_key(), "one")) as issuer:
+            settings = settings_of(dsn).model_copy(
+                update={
+                    "jwt_secret": SecretStr(SECRET),
+                    "jwks_url": HttpUrl(issuer.url),
+                    "jwt_audience": OURS["aud"],
+                    "jwt_issuer": OURS["iss"],
+                    "cron_secret": SecretStr(f"{NEW_CRON_SECRET}, {CRON_SECRET}"),
+                    # each request comes from an address of its own, which may send its own wrong tokens
+                    "trusted_proxies": (IPv4Network(PROXY),),
+                }
+            )
+            app = create_app(settings, handlers=())
+            async with app.router.lifespan_context(app), client_of(app) as client:
+                yield World(client, conn, corpus, tokens)
 
 
 def is_open(operation: Operation, kind: str) -> bool:

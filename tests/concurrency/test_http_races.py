@@ -12,7 +12,7 @@ import pytest
 
 from tests.api.calls import assert_problem, book
 from tests.concurrency.rivals import assert_counters_equal_a_recount, begin, held_slots, until_waiting
-from tests.databases import dsn_of, on_server
+from tests.databases import copy_of
 from tests.factories import Factory, make_api_key
 from tests.live import live_server
 
@@ -37,17 +37,12 @@ class Arena(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def arena(template: str) -> AsyncIterator[Arena]:
-    name = f"races_{template}"
-    await on_server(f"CREATE DATABASE {name} TEMPLATE {template}")
-    holder, observer = [
-        await asyncpg.connect(dsn_of(name), server_settings={"search_path": "holdfast"}) for _ in range(2)
-    ]
-    key = await make_api_key(observer, "frontend")
-    async with live_server(dsn_of(name), workers=2) as server, server.client(key) as client:
-        yield Arena(client, Factory(observer), holder, observer)
-    for connection in (holder, observer):
-        await connection.close()
-    await on_server(f"DROP DATABASE {name} WITH (FORCE)")
+    async with copy_of(template, "races") as (dsn, observer):
+        holder = await asyncpg.connect(dsn, server_settings={"search_path": "holdfast"})
+        key = await make_api_key(observer, "frontend")
+        async with live_server(dsn, workers=2) as server, server.client(key) as client:
+            yield Arena(client, Factory(observer), holder, observer)
+        await holder.close()
 
 
 def tally(answers: list[httpx2.Response]) -> dict[str, int]:

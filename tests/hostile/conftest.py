@@ -13,7 +13,7 @@ from app.settings import Settings
 from tests.concurrency.rivals import until_idle
 from tests.conftest import client_of, settings_for
 from tests.credentials.support import FIRST, put_provider
-from tests.databases import dsn_of, on_server
+from tests.databases import copy_of
 from tests.factories import ACTOR, TOMORROW, Factory, make_api_key
 from tests.sql.support import call_row
 
@@ -80,14 +80,10 @@ async def furnish(conn: asyncpg.Connection) -> dict[str, str]:
 @pytest.fixture(scope="module")
 async def target(template: str) -> AsyncIterator[Target]:
     """The installation, with one row of most kinds."""
-    name = f"corpus_{template}"
-    await on_server(f"CREATE DATABASE {name} TEMPLATE {template}")
-    conn = await asyncpg.connect(dsn_of(name), server_settings={"search_path": "holdfast"})
-    known = await furnish(conn)
-    # nobody does jobs: these would call outside
-    app = create_app(settings_of(dsn_of(name)), handlers=())
-    async with app.router.lifespan_context(app), client_of(app, await make_api_key(conn, "admin")) as client:
-        yield Target(client, conn, known)
-        await until_idle(conn)
-    await conn.close()
-    await on_server(f"DROP DATABASE {name} WITH (FORCE)")
+    async with copy_of(template, "corpus") as (dsn, conn):
+        known = await furnish(conn)
+        # nobody does jobs: these would call outside
+        app = create_app(settings_of(dsn), handlers=())
+        async with app.router.lifespan_context(app), client_of(app, await make_api_key(conn, "admin")) as client:
+            yield Target(client, conn, known)
+            await until_idle(conn)

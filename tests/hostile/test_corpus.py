@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import time
+from collections.abc import Sequence
 from itertools import islice
 from urllib.parse import parse_qsl
 
@@ -25,10 +26,10 @@ OPERATIONS = {
 STEP = 7
 
 
-async def send(client: httpx2.AsyncClient, call: Call) -> httpx2.Response:
-    """The answer to the call, bytes that are no text included."""
+async def send(client: httpx2.AsyncClient, call: Call, authorization: Sequence[bytes] = ()) -> httpx2.Response:
+    """The answer to the call, bytes that are no text included; by the client's own authorization, or by these."""
     headers = [(name.encode(), value.encode("utf-8", "surrogatepass")) for name, value in call.headers.items()]
-    headers += signature(call)
+    headers += [(b"authorization", each) for each in authorization] + signature(call)
     return await client.request(call.operation.method.upper(), call.url, headers=headers, content=call.body)
 
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-import httpx2
 import jwt
 import pytest
 
@@ -15,8 +14,8 @@ from tests.api.matrix import ANYONE, opened_by
 from tests.api.test_fuzz import PRINCIPALS
 from tests.conftest import CRON_SECRET
 from tests.hostile.conftest import SECRETS, Target, target  # noqa: F401 - a fixture
-from tests.hostile.corpus import SHORT, UNSENDABLE, Call, Corpus
-from tests.hostile.test_corpus import DOCUMENT, JUDGE, OPERATIONS, signature
+from tests.hostile.corpus import SHORT, UNSENDABLE, Corpus
+from tests.hostile.test_corpus import DOCUMENT, JUDGE, OPERATIONS, send
 
 MUTANTS = 150
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
@@ -53,12 +52,6 @@ def headers_of(good: dict[str, str], chance: random.Random) -> Iterator[list[byt
         yield [token.encode()]
         for mutant in islice(mutants(token, chance), MUTANTS):
             yield [b"Bearer " + mutant.encode()]
-
-
-async def send(client: httpx2.AsyncClient, call: Call, authorization: list[bytes]) -> httpx2.Response:
-    headers = [(name.encode(), value.encode("utf-8", "surrogatepass")) for name, value in call.headers.items()]
-    headers += [(b"authorization", each) for each in authorization] + signature(call)
-    return await client.request(call.operation.method.upper(), call.url, headers=headers, content=call.body)
 
 
 CLOSED = sorted(OPERATIONS.keys() - OPEN - SIGNED)
