@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Problem, problem_answer, problem_response
+from app.request_id import new_request_id
 
 # Requests under way for each connection of the pool: one that has it, the others waiting. Few enough that a process
 # which begins all of them at once still answers everybody else soon, and enough for the burst of an opening.
@@ -49,7 +50,7 @@ class Turnstile:
         if self._places.free > 0 or not _needs_place(scope) or any(name in FURTHER_IN for name, _ in scope["headers"]):
             await self.app(scope, receive, send)
             return
-        request_id = str(uuid4()).encode()
+        request_id = new_request_id().encode()
         headers = [*self._headers, (b"x-request-id", request_id)]
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": self._before + request_id + self._after})

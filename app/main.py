@@ -25,6 +25,7 @@ from app.database import Database, open_database
 from app.error_handlers import LastResort, install_error_handlers
 from app.events import routes as events
 from app.events.hub import open_hub
+from app.garbage import spare_what_stays
 from app.groups import routes as groups
 from app.handlers import Handler
 from app.invariants import routes as invariants
@@ -170,10 +171,15 @@ def create_app(settings: Settings, handlers: Sequence[Handler] | None = None) ->
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(ResponseHeaders, behind_tls=settings.behind_tls)
-    app.add_middleware(Turnstile, places, data_headers(behind_tls=settings.behind_tls))
+    # around what FastAPI puts around all middleware, too
+    app.build_middleware_stack = lambda: Turnstile(  # type: ignore[method-assign]
+        FastAPI.build_middleware_stack(app), places, data_headers(behind_tls=settings.behind_tls)
+    )
     return app
 
 
 def app_from_environment() -> FastAPI:
     """What `uvicorn --factory app.main:app_from_environment` serves."""
-    return create_app(Settings())
+    app = create_app(Settings())
+    spare_what_stays()
+    return app
