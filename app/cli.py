@@ -19,6 +19,7 @@ from app.audit.commands import audit
 from app.bookings.importing import import_bookings, read_rows
 from app.database import Database, open_database
 from app.errors import Problem
+from app.garbage import spare_what_stays
 from app.installation import OPERATOR, installation, notes, run_migrations, with_database
 from app.jobs.board import tables_of
 from app.jobs.housekeeping import retention_of
@@ -128,17 +129,21 @@ def process_jobs() -> None:
 @app.command()
 def worker() -> None:
     """Do what is due, at the moment it is, until SIGTERM: then end what is at work, and stop."""
+    import uvloop
+
     from app.main import handlers_of
 
     async def work(settings: Settings) -> None:
         async with open_database(settings) as database:
             worker = Worker(database, settings, handlers_of(database, settings))
+            spare_what_stays()
             for stop in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(stop, worker.stop)
             await worker.run()
 
     with installation() as settings:
-        asyncio.run(work(settings))
+        # the loop that uvicorn takes, too
+        uvloop.run(work(settings))
 
 
 @app.command()

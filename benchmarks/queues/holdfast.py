@@ -2,7 +2,7 @@
 
 `prepare` makes the schema and COUNT jobs of the far future, `drain` does COUNT no-ops, `lateness` does COUNT jobs that
 are due at one instant, `run-lateness` does the same in a bounded run, and `claims` claims ten jobs COUNT times. The
-worker has its defaults, and the event loop that serves it in production.
+worker has its defaults, and the event loop and the collector of garbage that `holdfast worker` gives it.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ import asyncpg
 import uvloop
 
 from app.database import Database, open_database
+from app.garbage import spare_what_stays
 from app.handlers import Handler, Job, Ok, Outcome
 from app.jobs.processor import process_jobs
 from app.jobs.worker import CONCURRENCY, working
@@ -155,6 +156,7 @@ def main() -> None:
         "run-lateness": run_lateness,
         "claims": claims,
     }[what]
+    spare_what_stays()
     print(json.dumps(uvloop.run(_run(work, settings, int(count)))))
 
 
