@@ -16,6 +16,7 @@ from tests.factories import Factory, make_api_key
 from tests.live import LiveServer, live_server
 
 FREE, ANSWERED, STUCK = 200, 20, 60
+GOODBYE_SECONDS = 2
 
 
 class Attempt(NamedTuple):
@@ -47,6 +48,13 @@ async def first(count: int, tasks: list["asyncio.Task[httpx2.Response | None]"])
     pending = set(tasks)
     while len(tasks) - len(pending) < count:
         _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+
+
+def answer_of(task: "asyncio.Task[httpx2.Response | None]") -> httpx2.Response | None:
+    if task.done():
+        return task.result()
+    task.cancel()
+    return None
 
 
 def kill_all_workers(server: LiveServer) -> None:
