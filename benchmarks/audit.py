@@ -1,4 +1,4 @@
-"""What the audit trail costs a booking: `python -m benchmarks.audit [--quick]`."""
+"""What the audit trail costs a booking, in the database and over HTTP: `python -m benchmarks.audit [--quick]`."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import asyncpg
@@ -17,11 +17,13 @@ from app.embedded import find_binaries
 from app.migrate import migrate
 from benchmarks.booking import spread
 from benchmarks.database import BackDoor
+from benchmarks.figures import compare
+from benchmarks.http import Http
 from benchmarks.machine import describe
 from benchmarks.pgbench import PgBench
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.seed import seed
-from benchmarks.server import durable_postgres, settings_for
+from benchmarks.server import api, durable_postgres, settings_for
 
 # what writes a booking's rows of the trail
 WRITERS = {
@@ -32,7 +34,14 @@ WRITERS = {
 # what tells webhooks and customers of them
 TELLERS = {"audit_log": ("audit_log_deliver_event", "audit_log_make_messages")}
 # with all, without telling anybody, and without the trail
-WAYS: tuple[Mapping[str, tuple[str, ...]], ...] = ({**WRITERS, **TELLERS}, WRITERS, {})
+WAYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "with the trail": {**WRITERS, **TELLERS},
+    "without telling anybody of it": WRITERS,
+    "without it": {},
+}
+BASE = "without it"
+Book = Callable[[float], float]
+"""Books for so many seconds, and answers how many a second."""
 SIZE = """
     SELECT e.entries, e.row, p.in_table / e.entries AS in_table, p.in_indexes / e.entries AS in_indexes
     FROM (SELECT count(*) AS entries, avg(pg_column_size(a.*))::int AS row FROM audit_log a) e, (
@@ -52,31 +61,50 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     pg_bin = Path(os.environ["PG_BIN"]) if "PG_BIN" in os.environ else None
     with durable_postgres(pg_bin) as postgres:
-        migrate(settings_for(postgres.url))
+        settings = settings_for(postgres.url)
+        migrate(settings)
         database = BackDoor(postgres.url)
         Console().print(database.run(lambda connection: describe(connection, postgres.data_dir)))
-        database.run(lambda connection: seed(connection, plan))
-        rates = _measure(database, PgBench(find_binaries(pg_bin), postgres.url, plan.customers), plan)
+        api_key = database.run(lambda connection: seed(connection, plan))
+        pgbench, target = PgBench(find_binaries(pg_bin), postgres.url, plan.customers), spread(plan.slots)
+        with api(settings) as port:
+            http = Http(port, api_key, plan.customers)
+            doors: dict[str, Book] = {
+                "in the database": lambda seconds: pgbench.run(target, seconds).rate,
+                "over HTTP": lambda seconds: http.run(target, seconds).rate,
+            }
+            rates = {name: _measure(database, book, plan) for name, book in doors.items()}
         size = database.run(_size)
         seconds = database.run(_verify)
-    _show(rates, size)
+    for name, measured in rates.items():
+        _show(name, measured)
+    Console().print(
+        f"{size['entries']:,} entries: {size['row']} bytes a row, {size['in_table']} in the table"
+        f" and {size['in_indexes']} in indexes"
+    )
     Console().print(f"verified in {seconds:.1f} s, {seconds / size['entries'] * 1_000_000:.0f} µs an entry")
 
 
-def _measure(database: BackDoor, pgbench: PgBench, plan: Plan) -> list[list[float]]:
-    pgbench.run(spread(plan.slots), plan.warm_up_seconds or 1)
-    return [[_book(database, pgbench, plan, way) for way in WAYS] for _ in range(plan.rounds)]
+def _measure(database: BackDoor, book: Book, plan: Plan) -> dict[str, list[float]]:
+    """Bookings a second by way, round by round; every second round the other way round, since tables grow."""
+    book(plan.warm_up_seconds or 1)
+    rates: dict[str, list[float]] = {way: [] for way in WAYS}
+    for turn in range(2 * plan.rounds):
+        for way in list(WAYS)[:: -1 if turn % 2 else 1]:
+            _switch(database, WAYS[way])
+            database.checkpoint()
+            rates[way].append(book(plan.seconds / 2))
+    _switch(database, WAYS["with the trail"])
+    return rates
 
 
-def _book(database: BackDoor, pgbench: PgBench, plan: Plan, way: Mapping[str, tuple[str, ...]]) -> float:
+def _switch(database: BackDoor, way: Mapping[str, tuple[str, ...]]) -> None:
     switch = [
         f"ALTER TABLE {table} {'ENABLE' if table in way else 'DISABLE'} TRIGGER {name}"
-        for table, names in WAYS[0].items()
+        for table, names in WAYS["with the trail"].items()
         for name in names
     ]
     database.run(lambda connection: connection.execute("; ".join(switch)))
-    database.checkpoint()
-    return pgbench.run(spread(plan.slots), plan.seconds).rate
 
 
 async def _size(connection: asyncpg.Connection) -> asyncpg.Record:
@@ -91,20 +119,13 @@ async def _verify(connection: asyncpg.Connection) -> float:
     return time.perf_counter() - began
 
 
-def _show(rates: list[list[float]], size: asyncpg.Record) -> None:
-    table = Table("bookings", "per second", "ratio")
-    for name, way in (("with the trail", 0), ("without telling anybody of it", 1), ("without it", 2)):
-        ratios = sorted(rate[way] / rate[2] for rate in rates)
-        middle = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        table.add_row(
-            name, f"{statistics.median(rate[way] for rate in rates):,.0f}", middle if name != "without it" else ""
-        )
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{size['entries']:,} entries: {size['row']} bytes a row, {size['in_table']} in the table"
-        f" and {size['in_indexes']} in indexes"
-    )
+def _show(door: str, rates: dict[str, list[float]]) -> None:
+    table = Table(f"bookings {door}", "per second", "ratio")
+    for way, measured in rates.items():
+        ratio = compare(measured, rates[BASE])
+        share = f"{ratio.median:.2f} ({ratio.lowest:.2f} to {ratio.highest:.2f})"
+        table.add_row(way, f"{statistics.median(measured):,.0f}", share if way != BASE else "")
+    Console().print(table)
 
 
 if __name__ == "__main__":

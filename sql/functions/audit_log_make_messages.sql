@@ -1,5 +1,5 @@
 -- Promises: whoever booked is told what changed, by a message made in the transaction of the change, whoever made it.
--- Called by trigger audit_log_make_messages for the events of bookings and prebookings that may have a template.
+-- Called by trigger audit_log_make_messages for events.
 CREATE OR REPLACE FUNCTION audit_log_make_messages()
 RETURNS trigger
 LANGUAGE plpgsql

@@ -46,6 +46,26 @@ async def test_each_row_is_chained_to_the_one_before_it_of_its_subject(make: Fac
     assert len(second["hash"]) == 32
 
 
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        "'modified', '{}', NULL, 'admin'",
+        "'created', '{}', '{}', 'admin'",
+        "'deleted', '{}', '{}', 'admin'",
+        "'created', NULL, '{}', 'nobody'",
+    ],
+)
+async def test_a_row_inserted_by_hand_whose_states_or_actor_cannot_be_is_refused(
+    conn: asyncpg.Connection, claimed: str
+) -> None:
+    columns = "subject_type, subject_id, event, performed_by_id, action_type, old_values, new_values, performed_by"
+
+    with refused("SB012", "change_refused") as refusal:
+        await conn.execute(f"INSERT INTO audit_log ({columns}) VALUES ('booking', 'b', 'booking.x', 'x', {claimed})")
+
+    assert refusal.detail == {"table": "audit_log", "operation": "insert"}
+
+
 async def test_rows_inserted_by_hand_are_chained_too_whatever_they_claim(
     make: Factory, conn: asyncpg.Connection
 ) -> None:
