@@ -16,5 +16,6 @@ def configure_logging(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # wherever it leads by then: who redirects it for a while would leave a closed one behind
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
