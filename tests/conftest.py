@@ -13,6 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx2
+import hypothesis
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -49,6 +50,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 _stack_key = pytest.StashKey[ExitStack]()
+
+# no test is timed
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def settings_for(dsn: str) -> Settings:

@@ -273,10 +273,9 @@ async def test_only_the_wanted_types_are_told(make: Factory, conn: asyncpg.Conne
 
 async def test_a_customer_is_told_of_own_bookings_and_nothing_else(make: Factory, conn: asyncpg.Connection) -> None:
     ann, bob = [await reader(conn, customer_ref=ref) for ref in ("ann", "bob")]
-    resource_id = await make.resource()
-    await put_schedule(conn, resource_id, p_now=NOW)
-    of_ann = await make.booking(await make.slot(resource_id), p_customer='{"ref": "ann"}')
-    await make.booking(await make.slot(resource_id), p_customer='{"ref": "bob"}')
+    await put_schedule(conn, await make.resource(), p_now=NOW)
+    of_ann = await make.booking(p_customer='{"ref": "ann"}')
+    await make.booking(p_customer='{"ref": "bob"}')
     await cancel(conn, of_ann)
 
     assert names(await ann.news()) == ["booking.created", "booking.cancelled"]
