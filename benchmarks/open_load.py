@@ -26,7 +26,6 @@ WARM_UP = 3
 class Outcome:
     """What came back of one rate: per second, and in milliseconds from the moment at which a request was due."""
 
-    offered: float
     done: float
     refused: float
     others: dict[str, int]
@@ -135,7 +134,6 @@ class Crowd:
         done, refused, health = (heard.pop(what, []) for what in ("201", "503", "health"))
         seconds = self._order.seconds
         return Outcome(
-            offered=self._rate,
             done=len(done) / seconds,
             refused=len(refused) / seconds,
             others={what: len(times) for what, times in heard.items()},

@@ -35,6 +35,7 @@ CLAIMED_BEFORE = 15_000
 
 async def fill(conn: asyncpg.Connection, counts: dict[str, int]) -> None:
     """So many jobs that lie ahead, are due, and are over, of every priority."""
+    await conn.execute("ALTER TABLE jobs SET (autovacuum_enabled = off)")
     await conn.execute(
         """INSERT INTO jobs (
           job_type, queue, dedupe_key, priority, status, attempt, lease_token, scheduled_at, run_at, processed_at,
