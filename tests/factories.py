@@ -67,6 +67,17 @@ class Factory:
         row = await create_booking(self.conn, slot_id or await self.slot(), **overrides)
         return UUID(str(row["booking_id"]))
 
+    async def ended_bookings(self, count: int = 1) -> None:
+        """So many confirmed bookings that ended an hour ago, each with its job due; moves every slot there is."""
+        slot_id = await self.slot(max_bookings=count)
+        for _ in range(count):
+            await self.booking(slot_id)
+        await self.conn.execute("UPDATE bookings SET placed_at = now() - interval '4 hours'")
+        # the foreign key carries the new times to the bookings, and their trigger to the jobs
+        await self.conn.execute(
+            "UPDATE slots SET starts_at = now() - $1::interval * 2, ends_at = now() - $1::interval", HOUR
+        )
+
 
 async def create_booking(conn: asyncpg.Connection, slot_id: UUID, **overrides: Any) -> asyncpg.Record:
     """Call create_booking_safe by name, on whichever connection a test races with."""

@@ -50,7 +50,7 @@ class Worker:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Claim nothing more; `run` returns when what is at work has ended, or was given up."""
+        """Claim and sweep nothing more; `run` returns when what is at work has ended, or was given up."""
         self._stopping.set()
         self._ready.set()
         self._awake.set()
@@ -60,19 +60,20 @@ class Worker:
         loops = [
             self._forever(self._settle),
             self._forever(self._renew, every=RENEW),
-            self._forever(self._keep_house, every=HOUSEKEEPING),
             self._forever(self._say_hello, every=HEARTBEAT),
         ]
         if self._settings.db_pooler == "none":
             # a transaction pooler passes no notifications on
             loops.append(listen(self._settings, self._awake.set))
-        tasks = [asyncio.create_task(loop) for loop in loops]
+        house = asyncio.create_task(self._forever(self._keep_house, every=HOUSEKEEPING, until=self._stopping))
+        tasks = [house, *map(asyncio.create_task, loops)]
         logger.info("worker started", instance_id=self.instance_id)
         try:
             # before anything starts too close to another
             await self._forever(self._learn, until=self._ready)
             await self._forever(self._claim, until=self._stopping)
-            await self._runner.stop(GRACE, UNWIND)
+            # a sweep that is cut off has done its work as often as not, and nobody would have counted it
+            await asyncio.gather(self._runner.stop(GRACE, UNWIND), asyncio.wait([house], timeout=GRACE))
         finally:
             for task in tasks:
                 task.cancel()
@@ -83,16 +84,17 @@ class Worker:
     async def _forever(
         self, step: Callable[[], Awaitable[None]], *, every: float = 0.0, until: asyncio.Event | None = None
     ) -> None:
+        until = until or asyncio.Event()
         pause = BACKOFF[0]
-        while not (until and until.is_set()):
+        while not until.is_set():
             try:
                 await step()
                 pause = BACKOFF[0]
-                await asyncio.sleep(every * random.uniform(0.75, 1))  # noqa: S311 - no secret
+                await happens(until, every * random.uniform(0.75, 1))  # noqa: S311 - no secret
             except Exception as error:  # noqa: BLE001 - the other loops depend on this one
                 told = "the database is away" if isinstance(error, TROUBLE) else "unexpected error"
                 logger.warning(told, error=type(error).__name__, step=step.__name__)
-                await asyncio.sleep(pause)
+                await happens(until, pause)
                 pause = min(pause * 2, BACKOFF[1])
 
     async def _learn(self) -> None:
@@ -133,7 +135,7 @@ class Worker:
         due_in = await queries.next_job_due_in(self._db, [], JOB_TYPES)
         await self._sweep()
         if due_in is not None and 0 < due_in < HOUSEKEEPING:
-            await asyncio.sleep(due_in)
+            await happens(self._stopping, due_in)
             await self._sweep()
 
     async def _sweep(self) -> None:

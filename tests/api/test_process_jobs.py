@@ -16,16 +16,6 @@ REPORT = {
 PAST = "now() - interval '1 hour'"
 
 
-async def over(make: Factory, count: int) -> None:
-    """Confirmed bookings that ended an hour ago, each with its job due."""
-    slot_id = await make.slot(max_bookings=count)
-    for _ in range(count):
-        await make.booking(slot_id)
-    await make.conn.execute(f"UPDATE bookings SET placed_at = {PAST} - interval '3 hours'")
-    # the foreign key carries the new times to the bookings, and their trigger to the jobs
-    await make.conn.execute(f"UPDATE slots SET starts_at = {PAST} - interval '1 hour', ends_at = {PAST}")
-
-
 async def statuses(conn: asyncpg.Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in await conn.fetch("SELECT status, count(*) FROM bookings GROUP BY 1")}
 
@@ -34,7 +24,7 @@ async def statuses(conn: asyncpg.Connection) -> dict[str, int]:
 async def test_a_run_does_what_is_due_and_reports_it(
     cron: httpx2.AsyncClient, make: Factory, conn: asyncpg.Connection, method: str
 ) -> None:
-    await over(make, 3)
+    await make.ended_bookings(3)
     await make.booking()
 
     answer = await cron.request(method, "/cron/process-jobs")
@@ -70,7 +60,7 @@ async def test_a_run_with_nothing_due_does_nothing(cron: httpx2.AsyncClient, mak
 async def test_runs_that_overlap_do_each_job_once(
     cron: httpx2.AsyncClient, make: Factory, conn: asyncpg.Connection
 ) -> None:
-    await over(make, 40)
+    await make.ended_bookings(40)
 
     answers = await asyncio.gather(*(cron.post("/cron/process-jobs") for _ in range(8)))
 
@@ -83,7 +73,7 @@ async def test_runs_that_overlap_do_each_job_once(
 async def test_what_somebody_holds_is_left_for_the_next_run_and_reported(
     cron: httpx2.AsyncClient, make: Factory, conn: asyncpg.Connection
 ) -> None:
-    await over(make, 3)
+    await make.ended_bookings(3)
 
     async with conn.transaction():
         await conn.execute("SELECT FROM bookings LIMIT 1 FOR UPDATE")
@@ -112,7 +102,7 @@ async def test_idempotency_keys_are_forgotten_after_three_days(
 async def test_a_stranger_starts_nothing(
     public: httpx2.AsyncClient, frontend: httpx2.AsyncClient, make: Factory, conn: asyncpg.Connection
 ) -> None:
-    await over(make, 1)
+    await make.ended_bookings()
 
     assert_problem(await public.get("/cron/process-jobs"), 401, "unauthorized")
     assert_problem(await frontend.post("/cron/process-jobs"), 403, "forbidden")

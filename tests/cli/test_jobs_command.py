@@ -17,8 +17,6 @@ from tests.concurrency.rivals import until
 from tests.factories import Factory
 from tests.jobs.support import enqueue, enqueue_many
 
-PAST = "now() - interval '1 hour'"
-
 
 async def test_jobs_shows_types_queues_and_callers(dsn: str, conn: asyncpg.Connection) -> None:
     await enqueue_many(conn, 1200, "mail")
@@ -71,18 +69,11 @@ async def until_said(process: Process, words: str) -> None:
             assert said, f"it ended without a word of {words!r}"
 
 
-async def over(make: Factory) -> None:
-    """A confirmed booking that ended an hour ago."""
-    await make.booking()
-    await make.conn.execute(f"UPDATE bookings SET placed_at = {PAST} - interval '3 hours'")
-    await make.conn.execute(f"UPDATE slots SET starts_at = {PAST} - interval '1 hour', ends_at = {PAST}")
-
-
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 async def test_a_worker_does_what_is_due_until_it_is_told_to_stop(
     dsn: str, make: Factory, conn: asyncpg.Connection, ending: signal.Signals
 ) -> None:
-    await over(make)
+    await make.ended_bookings()
 
     async with started(dsn, "worker") as worker:
         await until(conn, "(SELECT count(*) FROM bookings WHERE status = 'completed') = 1")
@@ -99,7 +90,7 @@ async def test_a_worker_does_what_is_due_until_it_is_told_to_stop(
 async def test_a_server_may_have_a_worker_that_goes_with_it(dsn: str, make: Factory, conn: asyncpg.Connection) -> None:
     async with started(dsn, "serve", "--worker", "--port", "0") as server:
         await until_said(server, "worker started")
-        await over(make)
+        await make.ended_bookings()
         await until(conn, "(SELECT count(*) FROM bookings WHERE status = 'completed') = 1")
         server.send_signal(signal.SIGTERM)
         _, said = await asyncio.wait_for(server.communicate(), 20)

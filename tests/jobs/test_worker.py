@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.waker import Waker
 from tests.concurrency.rivals import OURS, SESSIONS, begin, until, until_waiting
 from tests.conftest import Connect
+from tests.factories import Factory
 from tests.jobs.support import (
     EFFECTS,
     PATIENCE_SECONDS,
@@ -291,6 +292,25 @@ async def test_a_worker_told_to_stop_ends_what_it_has_and_takes_nothing_more(
     report = await report_of(conn, worker)
     assert {word: count for word, count in report.items() if count} == {"claimed": 1, "processed": 1}
     await until(conn, f"({LISTENERS}) = 0")
+
+
+async def test_a_worker_told_to_stop_ends_its_sweep_and_counts_it(
+    database: Database, settings: Settings, conn: asyncpg.Connection, connect: Connect, make: Factory
+) -> None:
+    await make.ended_bookings()
+    observer = await connect()
+
+    async with conn.transaction():
+        await conn.execute("LOCK TABLE audit_log IN SHARE MODE")
+        worker = Worker(database, settings, [])
+        task = asyncio.create_task(worker.run())
+        await until_waiting(observer, 1)
+        worker.stop()
+        await observer.execute("SELECT")
+    await task
+
+    assert await conn.fetchval("SELECT status FROM bookings") == "completed"
+    assert (await report_of(conn, worker))["processed"] == 1
 
 
 async def test_what_does_not_end_within_the_grace_is_given_back(
