@@ -3,9 +3,14 @@
 No leader: rows that one holds, the others skip.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
+
+import asyncpg
+import structlog
 
 from app.database import Database
 from app.jobs import queries
@@ -23,6 +28,8 @@ JOB_TYPES = (
 )
 
 ERASED_AT_ONCE = 10
+
+logger = structlog.get_logger(__name__)
 
 
 class Retention(NamedTuple):
@@ -63,6 +70,12 @@ class Sweep(NamedTuple):
     # what it counts as in the report of a run
     tally: str | None = None
 
+    @property
+    def name(self) -> str:
+        """As its function is called."""
+        function: Callable[..., object] = self.run.func if isinstance(self.run, partial) else self.run
+        return function.__name__
+
 
 SWEEPS = (
     Sweep(queries.rescue_jobs, batch_size=50, tally="rescued"),
@@ -88,30 +101,45 @@ SWEEPS = (
 
 def forgetting(retention: Retention) -> list[Sweep]:
     """The sweeps that forget, each after its time; none for what is kept for ever."""
+    jobs = partial(queries.prune_jobs, keep=retention.over, keep_discarded=retention.discarded)
     sweeps = [
-        Sweep(lambda db, _actor, limit: queries.prune_jobs(db, limit, retention.over, retention.discarded)),
-        Sweep(lambda db, _actor, limit: queries.prune_deliveries(db, limit, retention.deliveries)),
-        Sweep(lambda db, _actor, limit: queries.prune_messages(db, limit, retention.messages)),
-        Sweep(lambda db, actor, limit: queries.forget_provider_answers(db, actor, limit, retention.answers)),
+        Sweep(jobs),
+        Sweep(partial(queries.prune_deliveries, keep=retention.deliveries)),
+        Sweep(partial(queries.prune_messages, keep=retention.messages)),
+        Sweep(partial(queries.forget_provider_answers, keep=retention.answers)),
     ]
-    if (idle := retention.customers) is not None:
-        sweeps.append(Sweep(lambda db, _actor, limit: queries.enqueue_idle_customers(db, limit, idle), ERASED_AT_ONCE))
-    if (addresses := retention.addresses) is not None:
-        sweeps.append(Sweep(lambda db, _actor, limit: queries.forget_audit_addresses(db, limit, addresses)))
-    if (months := retention.audit_months) is not None:
-        sweeps.append(Sweep(lambda db, actor, limit: queries.drop_audit_month(db, actor, limit, months)))
+    if retention.customers is not None:
+        sweeps.append(Sweep(partial(queries.enqueue_idle_customers, keep=retention.customers), ERASED_AT_ONCE))
+    if retention.addresses is not None:
+        sweeps.append(Sweep(partial(queries.forget_audit_addresses, keep=retention.addresses)))
+    if retention.audit_months is not None:
+        sweeps.append(Sweep(partial(queries.drop_audit_month, keep_months=retention.audit_months)))
     return sweeps
 
 
 async def keep_house(
-    db: Database, actor: Actor, retention: Retention, tally: dict[str, int], out_of_time: Callable[[], bool]
+    db: Database, actor: Actor, retention: Retention, tally: Counter[str], out_of_time: Callable[[], bool]
 ) -> None:
-    """Do all of it until nothing is left or time is up, and count in `tally` what was done."""
+    """Do all of it until nothing is left or time is up, and count in `tally` what was done.
+
+    A sweep that the database refuses is told of and counted, and keeps nothing else from being done.
+    """
     for sweep in (*SWEEPS, *forgetting(retention)):
-        done = sweep.batch_size
-        while done == sweep.batch_size and not out_of_time():
-            done = await sweep.run(db, actor, sweep.batch_size)
-            if sweep.tally:
-                tally[sweep.tally] += done
-                # a rescued job is not done, and one that is done by a sweep was claimed by it
-                tally["claimed"] += done if sweep.tally == "processed" else 0
+        try:
+            await _finish(sweep, db, actor, tally, out_of_time)
+        except asyncpg.PostgresError as error:
+            tally["failed_sweeps"] += 1
+            # not the message: it may quote a row
+            logger.warning("a sweep failed", sweep=sweep.name, error=type(error).__name__, sqlstate=error.sqlstate)
+
+
+async def _finish(
+    sweep: Sweep, db: Database, actor: Actor, tally: Counter[str], out_of_time: Callable[[], bool]
+) -> None:
+    done = sweep.batch_size
+    while done == sweep.batch_size and not out_of_time():
+        done = await sweep.run(db, actor, sweep.batch_size)
+        if sweep.tally:
+            tally[sweep.tally] += done
+            # a rescued job is not done, and one that is done by a sweep was claimed by it
+            tally["claimed"] += done if sweep.tally == "processed" else 0

@@ -79,7 +79,7 @@ async def make_audit_partitions(db: Database, _actor: Actor, _limit: int) -> int
     return int(await db.call_value("make_audit_partitions"))
 
 
-async def forget_audit_addresses(db: Database, limit: int, keep: timedelta) -> int:
+async def forget_audit_addresses(db: Database, _actor: Actor, limit: int, keep: timedelta) -> int:
     """From how many rows of the audit trail address and user agent are gone, after so long."""
     return int(await db.call_value("forget_audit_addresses", p_limit=limit, p_keep=keep))
 
@@ -89,12 +89,12 @@ async def drop_audit_month(db: Database, actor: Actor, limit: int, keep_months: 
     return int(await db.call_value("drop_audit_month", p_actor=actor.json(), p_limit=limit, p_keep_months=keep_months))
 
 
-async def prune_deliveries(db: Database, limit: int, keep: timedelta) -> int:
+async def prune_deliveries(db: Database, _actor: Actor, limit: int, keep: timedelta) -> int:
     """How many deliveries were over for long enough to forget."""
     return int(await db.call_value("prune_deliveries", p_limit=limit, p_keep=keep))
 
 
-async def prune_messages(db: Database, limit: int, keep: timedelta) -> int:
+async def prune_messages(db: Database, _actor: Actor, limit: int, keep: timedelta) -> int:
     """How many messages were made long enough ago to forget."""
     return int(await db.call_value("prune_messages", p_limit=limit, p_keep=keep))
 
@@ -104,12 +104,12 @@ async def forget_provider_answers(db: Database, actor: Actor, limit: int, keep: 
     return int(await db.call_value("forget_provider_answers", p_actor=actor.json(), p_limit=limit, p_keep=keep))
 
 
-async def enqueue_idle_customers(db: Database, limit: int, keep: timedelta) -> int:
+async def enqueue_idle_customers(db: Database, _actor: Actor, limit: int, keep: timedelta) -> int:
     """Leave jobs that erase customers with whom nothing happened for so long; answers how many."""
     return int(await db.call_value("enqueue_idle_customers", p_limit=limit, p_keep=keep))
 
 
-async def prune_jobs(db: Database, limit: int, keep: timedelta, keep_discarded: timedelta) -> int:
+async def prune_jobs(db: Database, _actor: Actor, limit: int, keep: timedelta, keep_discarded: timedelta) -> int:
     """How many jobs were over for long enough to forget."""
     return int(await db.call_value("prune_jobs", p_limit=limit, p_keep=keep, p_keep_discarded=keep_discarded))
 

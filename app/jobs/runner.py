@@ -280,5 +280,8 @@ class Runner:
 
 def report_of(tally: Counter[str]) -> dict[str, Any]:
     """The numbers of a run as its record keeps them."""
-    words = ("claimed", "processed", "retried", "skipped", "discarded", "released", "rescued", "cancelled", "stale")
+    words = (
+        *("claimed", "processed", "retried", "skipped", "discarded", "released", "rescued", "cancelled", "stale"),
+        "failed_sweeps",
+    )
     return {word: tally[word] for word in words}

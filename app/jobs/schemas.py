@@ -24,6 +24,7 @@ class RunReport(BaseModel):
     rescued: int = 0
     cancelled: int = 0
     stale: int = Field(0, description="Jobs that somebody else had by the time they were done here.")
+    failed_sweeps: int = Field(0, description="Sweeps that the database refused. The log says which, and why.")
     remaining_due: int | None = Field(description="Jobs still due when the run ended; null if counting took too long.")
     oldest_due_age_ms: int | None = Field(description="How long the oldest of them has waited.")
     elapsed_ms: int

@@ -10,6 +10,7 @@ import uvloop
 from app.database import open_database
 from app.jobs import queries
 from app.jobs.housekeeping import Retention
+from app.security import Actor
 from app.settings import Settings
 from benchmarks.database import SCHEMA
 from benchmarks.figures import compare, percentile
@@ -19,6 +20,7 @@ from benchmarks.queues.table import Row, show_ms, show_rate, show_ratio
 
 # as the processor does it
 BATCH = 500
+SYSTEM = Actor("system", "benchmark")
 # each with an attempt that failed, which is forgotten with it
 ADD_OLD = """
 WITH old AS (
@@ -97,6 +99,6 @@ async def _measure(settings: Settings, seconds: float, measured: Pruning) -> Non
 async def _prune(settings: Settings) -> tuple[int, float]:
     began, forgotten, retention = asyncio.get_running_loop().time(), 0, Retention()
     async with open_database(settings) as db:
-        while batch := await queries.prune_jobs(db, BATCH, retention.over, retention.discarded):
+        while batch := await queries.prune_jobs(db, SYSTEM, BATCH, retention.over, retention.discarded):
             forgotten += batch
     return forgotten, asyncio.get_running_loop().time() - began

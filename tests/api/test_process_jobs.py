@@ -11,7 +11,7 @@ from tests.factories import Factory
 
 REPORT = {
     *("instance_id", "claimed", "processed", "retried", "skipped", "discarded", "released", "rescued"),
-    *("cancelled", "stale", "remaining_due", "oldest_due_age_ms", "elapsed_ms", "budget_exhausted"),
+    *("cancelled", "stale", "failed_sweeps", "remaining_due", "oldest_due_age_ms", "elapsed_ms", "budget_exhausted"),
 }
 PAST = "now() - interval '1 hour'"
 
