@@ -65,10 +65,14 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It did not work this time: again later, no sooner than `after`, while attempts are left."""
+    """It did not work this time: again later, no sooner than `after`, while attempts are left.
+
+    Where the fault `is_ours` and another process may do better, it says nothing against the queue.
+    """
 
     error: str
     after: timedelta | None = None
+    is_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def installation() -> Iterator[Settings]:
     data_dir = settings.data_dir or embedded.default_data_dir()
     notes.print(f"» embedded Postgres in {data_dir}", style="dim", highlight=False, soft_wrap=True)
     with embedded.start(data_dir, pg_bin=settings.pg_bin) as server:
-        settings = settings.model_copy(update={"database_url": SecretStr(server.url)})
+        settings = settings.model_copy(update={"database_url": SecretStr(server.url), "data_dir": data_dir})
         run_migrations(settings)
         yield settings
 

@@ -30,12 +30,12 @@ def check_credentials(db: Database, settings: Settings) -> Handler:
             return Skip("the provider is disabled")
         keys = settings.keys_of_credentials
         if keys is None:
-            return Retry("ENCRYPTION_KEYS is not set")
+            return Retry("ENCRYPTION_KEYS is not set", is_ours=True)
         try:
             credentials = unseal(keys, stored.provider, stored.customer_ref, stored.sealed)
         except MissingKeyError as error:
             # another process has it already
-            return Retry(f"ENCRYPTION_KEYS does not have the key {error}")
+            return Retry(f"ENCRYPTION_KEYS does not have the key {error}", is_ours=True)
         except AlteredError:
             await queries.record_credentials_check(db, ACTOR, stored, "invalid", UNREADABLE)
             return Permanent("the stored ciphertext is not this customer's at this provider")

@@ -3,6 +3,9 @@
 import asyncio
 import secrets
 import socket
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import httpx2
 import uvicorn
@@ -21,7 +24,7 @@ from app.settings import Settings
 async def run(settings: Settings, listener: socket.socket, *, keep_serving: bool) -> None:
     """Serve on `listener`, tell the story against it over HTTP, and go on serving if asked to."""
     cron_secret = settings.cron_secret or SecretStr(secrets.token_urlsafe(24))
-    keys = settings.encryption_keys or SecretStr(new_encryption_key())
+    keys = settings.encryption_keys or SecretStr(_kept_key(settings.data_dir))
     app = create_app(settings.model_copy(update={"cron_secret": cron_secret, "encryption_keys": keys, "worker": True}))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -49,6 +52,19 @@ async def run(settings: Settings, listener: socket.socket, *, keep_serving: bool
         server.should_exit = True
         await serving
     return None
+
+
+def _kept_key(data_dir: Path | None) -> str:
+    """A key that stays beside the data, so that a demo told again, or beside another, reads what that one stored."""
+    if data_dir is None:
+        return new_encryption_key()
+    kept = data_dir / "demo.key"
+    with NamedTemporaryFile("w", dir=data_dir) as file, suppress(FileExistsError):
+        file.write(new_encryption_key())
+        file.flush()
+        # whole, and only if nobody was first
+        kept.hardlink_to(file.name)
+    return kept.read_text()
 
 
 def _invite(url: str, key: str, slot_id: str, cron_secret: SecretStr) -> None:

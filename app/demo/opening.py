@@ -68,10 +68,11 @@ def _provider(url: str) -> dict[str, Any]:
 
 
 def _prebooking(customer: str, opens_at: datetime) -> dict[str, Any]:
-    day = (opens_at + timedelta(days=7)).date().isoformat()
+    # a time of its own for each telling: one that was cut short still waits for its own
+    day = opens_at + timedelta(days=7)
     return {
         "provider": PROVIDER,
-        "target": {"class": "spinning", "date": day, "time": "18:00"},
+        "target": {"class": "spinning", "date": f"{day:%F}", "time": f"{day:%T}"},
         "opens_at": opens_at.isoformat(),
         "customer": {"ref": customer},
     }

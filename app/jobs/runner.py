@@ -14,7 +14,7 @@ import structlog
 
 from app.database import Database
 from app.errors import Problem
-from app.handlers import Handler, Job, Lease, Retry
+from app.handlers import Handler, Job, Lease, Outcome, Retry
 from app.jobs import queries
 from app.jobs.limits import Limits, OverLimitError
 from app.jobs.settlement import COMPLETED, Settlement, settlement_of
@@ -49,6 +49,16 @@ class Queue:
     failures: int = 0
     # something in it needs more time than is left
     is_closed: bool = False
+
+    def note(self, outcome: Outcome) -> None:
+        """Count failures on end; one that is our own fault says nothing of whom the queue is for."""
+        match outcome:
+            case Retry(is_ours=True):
+                pass
+            case Retry():
+                self.failures += 1
+            case _:
+                self.failures = 0
 
 
 class Held(NamedTuple):
@@ -191,7 +201,7 @@ class Runner:
                 return Settlement("failed", told)
             outcome = Retry(told)
         if handler.pauses_queue:
-            queue.failures = queue.failures + 1 if isinstance(outcome, Retry) else 0
+            queue.note(outcome)
         return settlement_of(outcome)
 
     def _ended(self, queue: Queue, job: Job, task: "asyncio.Task[Settlement | None]") -> None:

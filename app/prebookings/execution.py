@@ -65,7 +65,8 @@ class Execution:
             return await self._book(adapter, self._credentials())
         except MissingKeyError as error:
             # another process has it already
-            return await self._again("encryption_unavailable", f"ENCRYPTION_KEYS does not have the key {error}")
+            told = f"ENCRYPTION_KEYS does not have the key {error}"
+            return await self._again("encryption_unavailable", told, is_ours=True)
         except AlteredError:
             return await self._fail("bad_credentials", UNREADABLE)
         finally:
@@ -122,10 +123,10 @@ class Execution:
             return await self._fail(answer.finding, answer.detail)
         return await self._again(answer.finding, answer.detail, answer.retry_after)
 
-    async def _again(self, reason: str, detail: str, after: float | None = None) -> Outcome:
+    async def _again(self, reason: str, detail: str, after: float | None = None, *, is_ours: bool = False) -> Outcome:
         if self._job.attempt >= self._job.max_attempts:
             return await self._fail(reason, detail)
-        return Retry(f"{reason}: {detail}", timedelta(seconds=after) if after is not None else None)
+        return Retry(f"{reason}: {detail}", timedelta(seconds=after) if after is not None else None, is_ours)
 
     async def _fail(self, reason: str, detail: str | None = None) -> Outcome:
         return await self._finish(Result("failed", reason=reason, detail=detail))

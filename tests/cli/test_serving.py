@@ -101,14 +101,23 @@ async def test_serve_believes_no_proxy_that_it_was_not_told_of_and_does_not_name
     assert await conn.fetchval(recorded) == "127.0.0.1"
 
 
-def test_the_demo_may_be_told_again_on_the_same_data(data_dir: Path, port: int) -> None:
-    for _ in range(2):
-        process = start(data_dir, port, "demo", "--once")
-        story, _ = process.communicate(timeout=PATIENCE)
+def test_the_demo_may_be_told_again_on_the_same_data_while_another_serves(data_dir: Path, port: int) -> None:
+    first = start(data_dir, port, "demo")
+    assert first.stdout
+    said = ""
+    while "Ctrl-C" not in said:
+        said = first.stdout.readline()
+        assert said, "it ended"
 
-        assert process.returncode == 0, story
-        assert "5 booked, 45 were told slot_full" in story
-        assert not server_runs(data_dir)
+    again = start(data_dir, 0, "demo", "--once")
+    story, _ = again.communicate(timeout=PATIENCE)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=PATIENCE)
+
+    assert again.returncode == 0, story
+    assert "5 booked, 45 were told slot_full" in story
+    assert "12 have one" in story
+    assert not server_runs(data_dir)
 
 
 def test_a_taken_port_is_said_in_a_sentence(data_dir: Path, port: int) -> None:

@@ -261,6 +261,15 @@ async def test_a_success_between_failures_leaves_its_queue_alone(database: Datab
     assert await queue_row(conn, "default") is None
 
 
+async def test_a_fault_of_our_own_says_nothing_against_a_queue(database: Database, conn: asyncpg.Connection) -> None:
+    await enqueue_many(conn, 20)
+
+    report = await run_for(database, 2.0, answers(Retry("a key is missing", is_ours=True)))
+
+    assert report.retried == 20
+    assert await queue_row(conn, "default") is None
+
+
 async def test_jobs_cut_off_by_the_end_of_a_run_say_nothing_against_their_queue(
     database: Database, conn: asyncpg.Connection
 ) -> None:

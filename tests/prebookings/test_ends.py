@@ -153,6 +153,20 @@ async def test_a_key_that_is_missing_may_come_and_is_the_reason_if_it_does_not(
     assert "ENCRYPTION_KEYS does not have the key" in (await gym.read(prebooking_id))["detail"]
 
 
+async def test_a_process_without_the_key_does_not_close_the_provider_to_those_who_have_it(
+    gym: Gym, settings: Settings
+) -> None:
+    for n in range(6):
+        await gym.prebook(YOGA | {"class": f"c{n}"})
+
+    await gym._replace(settings=with_keys(settings, SECOND)).work()
+    paused = await one(gym.conn, "SELECT pause_reason FROM job_queues")
+    await gym.try_again()
+
+    assert paused == (None,)
+    assert await gym.statuses() == {"succeeded": 6}
+
+
 async def test_whoever_adds_a_provider_while_the_worker_runs_is_served(
     conn: asyncpg.Connection, database: Database, settings: Settings, simulator: Simulator
 ) -> None:
