@@ -24,6 +24,7 @@ TABLES = lists().rows
 PREDICATES = (
     (r"p_customer_ref IS NULL OR", "true OR"),
     (r"COALESCE\(c\.ref = p_actor ->> 'customer_ref', p_actor ->> 'customer_ref' IS NULL\)", "true"),
+    (r"v_ref IS NULL OR", "true OR"),
     (r"RETURN p_actor ->> 'customer_ref' IS NULL OR", "RETURN true OR"),
 )
 
@@ -61,7 +62,7 @@ def test_what_a_careless_release_forgets_is_what_customers_read_and_change_by() 
     assert without_predicates().keys() >= {
         *("get_booking", "list_bookings", "calendar_bookings", "get_waitlist_entry", "list_waitlist", "get_prebooking"),
         *("list_prebookings", "list_credentials", "get_crew", "list_crews", "get_auto_sync", "list_auto_syncs"),
-        *("lock_booking", "is_organizer"),
+        *("lock_booking", "is_organizer", "revoke_calendar_feed"),
     }
 
 
