@@ -64,7 +64,7 @@ async def prepare(conn: asyncpg.Connection) -> tuple[UUID, UUID]:
 
 
 async def leave_traces(frontend: httpx2.AsyncClient, conn: asyncpg.Connection, slot_id: UUID, full: UUID) -> None:
-    """Book, cancel, move, wait, prebook, store credentials, subscribe: through a frontend, with a token of one's own."""
+    """Book, cancel, move, wait, prebook, store credentials, subscribe, through a frontend and with one's own token."""
     own = FROM | {"Authorization": f"Bearer {token()}"}
     first = await post(frontend, "/v1/bookings", booking_body(slot_id, customer=CUSTOMER, metadata=NOTE), key="one")
     second = await post(frontend, "/v1/bookings", {"slot_id": str(slot_id), "metadata": NOTE}, own, key="two")
