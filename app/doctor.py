@@ -74,8 +74,8 @@ def _token_problems(settings: Settings) -> list[str]:
 
 
 def _link_problems(settings: Settings) -> list[str]:
-    if (settings.public_url is None) != (settings.link_secret is None):
-        return ["PUBLIC_URL and LINK_SECRET belong together: messages of auto-syncs carry no link"]
+    if settings.link_secret and not settings.public_url:
+        return ["LINK_SECRET is set without PUBLIC_URL: messages of auto-syncs carry no link"]
     return []
 
 

@@ -54,6 +54,7 @@ CODES: dict[str, ErrorCode] = {
     "crew_member_not_found": ErrorCode(404, "There is no such member of the crew."),
     "auto_sync_not_found": ErrorCode(404, "There is no such auto-sync."),
     "auto_sync_over": ErrorCode(409, "The auto-sync is over: nobody answers it any more."),
+    "too_many_feeds": ErrorCode(409, "There are as many calendar feeds as one resource or customer may have."),
     "api_key_not_found": ErrorCode(404, "There is no such API key."),
     "api_key_ended": ErrorCode(409, "The API key was revoked or has expired."),
     "lease_lost": ErrorCode(409, "Somebody else has the job by now."),
@@ -131,6 +132,7 @@ SQLSTATES: dict[str, str] = {
     "SB037": "customer_not_found",
     "SB038": "api_key_not_found",
     "SB039": "api_key_ended",
+    "SB041": "too_many_feeds",
     # Postgres's own: values that pass our schemas and that it still cannot store
     "22P02": "validation",
     "22P05": "validation",

@@ -15,19 +15,24 @@ SIGNATURE_BYTES = 16
 PURPOSE = b"respond:"
 
 
+def public_address(settings: Settings, path: str) -> str | None:
+    """Where the outside reaches that path; None where PUBLIC_URL is not set."""
+    return str(settings.public_url).rstrip("/") + path if settings.public_url else None
+
+
 class Links:
     """Links of this installation; none where PUBLIC_URL or LINK_SECRET is not set."""
 
     def __init__(self, settings: Settings) -> None:
-        self._base = str(settings.public_url).rstrip("/") if settings.public_url else None
+        self._settings = settings
         self._secret = settings.link_secret.get_secret_value().encode() if settings.link_secret else None
 
     def to(self, participant_id: UUID) -> str | None:
         """The link of a participant of an auto-sync."""
-        if self._base is None or self._secret is None:
+        if self._secret is None:
             return None
         token = participant_id.bytes + self._signature(participant_id.bytes, self._secret)
-        return f"{self._base}/respond/{base64.urlsafe_b64encode(token).rstrip(b'=').decode()}"
+        return public_address(self._settings, f"/respond/{base64.urlsafe_b64encode(token).rstrip(b'=').decode()}")
 
     def read(self, token: str) -> UUID | None:
         """Whose link it is; None for text that is no link of ours."""

@@ -129,7 +129,7 @@ def _bearer_token(request: Request) -> str:
     return token.strip()
 
 
-def _count_failure(request: Request) -> None:
+def count_failure(request: Request) -> None:
     """Count a token that is none of ours against its address. Raises Problem `rate_limited` where they are too many.
 
     A good token passes all the same: whoever guesses takes nobody with them who shares their address.
@@ -192,14 +192,14 @@ class Bearer(SecurityBase):
             return await self._by_key(request, token)
         if self.customers:
             return await _by_customer_token(request, token)
-        _count_failure(request)
+        count_failure(request)
         raise Problem("unauthorized")
 
     async def _by_key(self, request: Request, token: str) -> Actor:
         keys: KeyRing = request.app.state.keys
         key = await keys.find(token)
         if key is None:
-            _count_failure(request)
+            count_failure(request)
             raise Problem("unauthorized")
         if not key.scopes & self.scopes:
             raise Problem("forbidden", facts={"needs_scope": sorted(self.scopes)})
@@ -214,7 +214,7 @@ async def _by_customer_token(request: Request, token: str) -> Actor:
     except Problem as problem:
         # whoever has a token of ours needs to hear that it is over, not how many others were wrong
         if problem.code == "unauthorized" and not isinstance(problem, SignedTokenRefused):
-            _count_failure(request)
+            count_failure(request)
         raise
     return actor_of(request, "customer", f"customer:{ref}")._replace(customer_ref=ref)
 

@@ -1,1 +1,1 @@
-"""Bookings as calendars read them."""
+"""Bookings as calendars read them, with a bearer token or at a secret address."""

@@ -34,7 +34,7 @@ class Erasure(BaseModel):
 
 
 class CustomerExport(BaseModel):
-    """Everything that is held on a customer, as it is stored. Of credentials: that they are there, never the secret."""
+    """Everything that is held on a customer, as it is stored; of credentials and calendar feeds never the secret."""
 
     customer: dict[str, Any]
     bookings: list[Booking]
@@ -44,5 +44,6 @@ class CustomerExport(BaseModel):
     crew_memberships: list[dict[str, Any]]
     responses: list[dict[str, Any]] = Field(description="What auto-syncs asked, and what was answered.")
     credentials: list[dict[str, Any]]
+    calendar_feeds: list[dict[str, Any]]
     payment_events: list[dict[str, Any]]
     audit_entries: list[dict[str, Any]]

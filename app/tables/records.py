@@ -115,6 +115,20 @@ api_keys = sa.Table(
     sa.Column("last_used_at", WHEN),
 )
 
+# the secret addresses under which calendar apps read a calendar: a resource's or a customer's
+calendar_feeds = sa.Table(
+    "calendar_feeds",
+    metadata,
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("resource_id", ID, sa.ForeignKey("resources.id")),
+    sa.Column("customer_id", ID, sa.ForeignKey("customers.id")),
+    sa.Column("token_hash", BYTEA, nullable=False, unique=True),
+    sa.Column("created_at", WHEN, nullable=False),
+    sa.Column("revoked_at", WHEN),
+    sa.Index("calendar_feeds_resource_id_idx", "resource_id", postgresql_where=sa.text("resource_id IS NOT NULL")),
+    sa.Index("calendar_feeds_customer_id_idx", "customer_id", postgresql_where=sa.text("customer_id IS NOT NULL")),
+)
+
 # of each minute's rate limit: until when its spending reaches, were it spent evenly
 rate_limits = sa.Table(
     "rate_limits",

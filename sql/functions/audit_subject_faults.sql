@@ -17,6 +17,7 @@ BEGIN
         ('api_key', 'api_keys', 'id', '{last_used_at}'::text[]),
         ('auto_sync', 'auto_syncs', 'id', '{}'),
         ('booking', 'bookings', 'id', '{}'),
+        ('calendar_feed', 'calendar_feeds', 'id', '{}'),
         ('credentials', 'provider_credentials', 'id', '{}'),
         ('crew', 'crews', 'id', '{}'),
         ('crew_member', 'crew_members', 'id', '{}'),

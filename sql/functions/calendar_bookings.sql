@@ -1,6 +1,6 @@
 -- Promises: the bookings of a resource or of a customer that a calendar shows: from a month ago on, by start,
 -- cancelled ones too, so that a calendar can take them back.
--- Called by GET /v1/resources/{id}/calendar.ics and /v1/customers/{ref}/calendar.ics.
+-- Called by GET /v1/resources/{id}/calendar.ics and /v1/customers/{ref}/calendar.ics, and by read_calendar_feed.
 -- Raises: SB009 resource_not_found.
 CREATE OR REPLACE FUNCTION calendar_bookings(
   p_resource_id uuid DEFAULT NULL, p_customer_ref text DEFAULT NULL, p_now timestamptz DEFAULT now()

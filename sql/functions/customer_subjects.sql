@@ -20,6 +20,8 @@ BEGIN
     UNION ALL
     SELECT 'auto_sync_participant', t.id::text FROM auto_sync_participants t WHERE t.customer_id = p_customer_id
     UNION ALL
+    SELECT 'calendar_feed', f.id::text FROM calendar_feeds f WHERE f.customer_id = p_customer_id
+    UNION ALL
     -- of credentials that are deleted only the trail knows
     SELECT DISTINCT 'credentials', a.subject_id
     FROM audit_log a

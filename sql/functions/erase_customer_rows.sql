@@ -24,6 +24,7 @@ BEGIN
   WHERE m.customer_id = p_customer_id;
   UPDATE crew_members m SET left_at = p_now WHERE m.customer_id = p_customer_id AND m.left_at IS NULL;
   DELETE FROM provider_credentials c WHERE c.customer_id = p_customer_id;
+  UPDATE calendar_feeds f SET revoked_at = p_now WHERE f.customer_id = p_customer_id AND f.revoked_at IS NULL;
 
   v_ids := ARRAY(
     SELECT s.subject_id FROM customer_subjects(p_customer_id) s

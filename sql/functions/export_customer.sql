@@ -1,4 +1,5 @@
--- Promises: everything that is held on a customer, as one document; of credentials that they are there, never the secret.
+-- Promises: everything that is held on a customer, as one document; of credentials and calendar feeds that they are there, never the
+-- secret.
 -- Called by POST /v1/customers/{ref}/export. Raises: SB037 customer_not_found.
 CREATE OR REPLACE FUNCTION export_customer(p_customer_ref text)
 RETURNS json
@@ -42,6 +43,10 @@ BEGIN
     'credentials', (
       SELECT COALESCE(json_agg(credentials_json(c, v_customer.ref) ORDER BY c.created_at, c.id), '[]')
       FROM provider_credentials c WHERE c.customer_id = v_customer.id
+    ),
+    'calendar_feeds', (
+      SELECT COALESCE(json_agg(to_jsonb(f) - 'token_hash' ORDER BY f.created_at, f.id), '[]')
+      FROM calendar_feeds f WHERE f.customer_id = v_customer.id
     ),
     'payment_events', (
       SELECT COALESCE(json_agg(to_jsonb(e) ORDER BY e.created_at, e.id), '[]')

@@ -40,6 +40,10 @@ BEGIN
       SELECT FROM messages m
       WHERE m.customer_id = p_customer.id AND (m.updated_at >= p_since OR m.status IN ('pending', 'sending'))
     )
-    AND NOT EXISTS (SELECT FROM provider_credentials k WHERE k.customer_id = p_customer.id AND k.created_at >= p_since);
+    AND NOT EXISTS (SELECT FROM provider_credentials k WHERE k.customer_id = p_customer.id AND k.created_at >= p_since)
+    AND NOT EXISTS (
+      SELECT FROM calendar_feeds f
+      WHERE f.customer_id = p_customer.id AND GREATEST(f.created_at, f.revoked_at) >= p_since
+    );
 END
 $$

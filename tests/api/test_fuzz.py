@@ -62,6 +62,7 @@ SECRETS: dict[str, Any] = {
     "JWT_SECRET": token_urlsafe(32),
     "STRIPE_WEBHOOK_SECRET": token_urlsafe(32),
     "ENCRYPTION_KEYS": FIRST,
+    "PUBLIC_URL": "https://example.com",
     # nobody is there, and nothing is sent: no jobs run here
     "SMTP_URL": "smtp://127.0.0.1:1",
     "MAIL_FROM": "bookings@example.com",

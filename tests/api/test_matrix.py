@@ -33,8 +33,11 @@ from tests.unit.test_tokens import SECRET, ec_key, published, rsa_key, running_i
 
 DOCUMENT = api_description()
 OPERATIONS = list(operations(DOCUMENT))
-# answers for themselves: what describes the API, and the pages behind links that were sent to people
-UNDESCRIBED = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/static-offline-docs", "/respond/{token}"}
+# answers for themselves: what describes the API, and what is behind addresses that are handed out whole
+UNDESCRIBED = {
+    *("/openapi.json", "/docs", "/docs/oauth2-redirect", "/static-offline-docs"),
+    *("/respond/{token}", "/calendars/{token}.ics"),
+}
 PROXY = "203.0.113.7"
 NEW_CRON_SECRET = "the-next-secret-of-the-cron"  # noqa: S105
 OURS = {"aud": "holdfast", "iss": "https://id.example/"}

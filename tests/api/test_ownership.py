@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import httpx2
 import pytest
-from pydantic import SecretStr
+from pydantic import HttpUrl, SecretStr
 
 from app.encryption import new_encryption_key
 from app.main import create_app
@@ -29,7 +29,7 @@ from tests.unit.test_tokens import SECRET, signed
 ANN, BOB = "ann-4711", "bob-4712"
 TABLES = (
     *("bookings", "waitlist_entries", "prebookings", "provider_credentials", "customers", "crews", "crew_members"),
-    *("auto_syncs", "auto_sync_participants"),
+    *("auto_syncs", "auto_sync_participants", "calendar_feeds"),
 )
 
 
@@ -72,6 +72,8 @@ RULES_OF = {
     "get_prebooking": Rule("hidden"),
     "get_preferences": Rule("hidden"),
     "customer_calendar": Rule("hidden"),
+    "list_customer_calendar_feeds": Rule("hidden"),
+    "create_customer_calendar_feed": Rule("hidden"),
     "get_crew": Rule("hidden"),
     "list_crew_members": Rule("hidden"),
     "get_auto_sync": Rule("hidden"),
@@ -85,6 +87,7 @@ RULES_OF = {
     "accept_offer": Rule("hidden"),
     "reschedule_booking": Rule("hidden", {"slot_id": "{free_slot}"}, headers=SEEN),
     "leave_waitlist": Rule("hidden"),
+    "revoke_calendar_feed": Rule("hidden"),
     "cancel_prebooking": Rule("hidden", {}),
     "cancel_booking": Rule("hidden", {}, headers={"If-Match": '"2"'}),
 }
@@ -149,7 +152,11 @@ async def world(settings: Settings, conn: asyncpg.Connection, make: Factory) -> 
     crew_id = await make_crew(conn, ANN, organizer=ANN)
     app = create_app(
         settings.model_copy(
-            update={"jwt_secret": SecretStr(SECRET), "encryption_keys": SecretStr(new_encryption_key())}
+            update={
+                "jwt_secret": SecretStr(SECRET),
+                "encryption_keys": SecretStr(new_encryption_key()),
+                "public_url": HttpUrl("https://book.example.com"),
+            }
         )
     )
     async with (
@@ -173,6 +180,7 @@ async def world(settings: Settings, conn: asyncpg.Connection, make: Factory) -> 
                 "booking_id": await made("/v1/bookings", {"slot_id": str(await make.slot())}),
                 "entry_id": await made("/v1/waitlist", {"slot_id": str(full)}),
                 "prebooking_id": await made("/v1/prebookings", body_of(pitch, None, TEN)),
+                "feed_id": await made(f"/v1/customers/{ANN}/calendar-feeds", {}),
                 "crew_id": str(crew_id),
                 "member_id": str(await conn.fetchval("SELECT id FROM crew_members")),
                 "auto_sync_id": (await start(conn, crew_id))["id"],

@@ -190,6 +190,16 @@ async def test_doctor_says_what_is_wrong(empty_dsn: str) -> None:
     assert "CRON_SECRET" in done.stdout
 
 
+async def test_doctor_says_that_links_lack_their_address_and_not_that_an_address_lacks_links(dsn: str) -> None:
+    is_well = {"CRON_SECRET": "a-very-secret-secret"}
+
+    without = holdfast(dsn, "doctor", LINK_SECRET="x" * 32, **is_well)
+    alone = holdfast(dsn, "doctor", PUBLIC_URL="https://book.example.com", **is_well)
+
+    assert (without.returncode, "LINK_SECRET is set without PUBLIC_URL" in without.stdout) == (1, True)
+    assert alone.returncode == 0, alone.stdout
+
+
 async def test_a_setting_that_cannot_be_read_is_named(dsn: str) -> None:
     done = holdfast(dsn, "doctor", CRON_SECRET="short")
 

@@ -13,7 +13,7 @@ WRITES = [operation for operation in OPERATIONS if operation.method != "get" and
 SIGNED = {"take_stripe_event", "take_sms"}
 # Neither a success with a body nor a problem.
 UNCHANGED = "304"
-NOTHING_TO_SAY = {"delete_credentials", "delete_legal_hold", "take_sms"}
+NOTHING_TO_SAY = {"delete_credentials", "delete_legal_hold", "revoke_calendar_feed", "take_sms"}
 MEDIA_TYPES = {"resource_calendar": "text/calendar", "customer_calendar": "text/calendar", "metrics": "text/plain"}
 STREAMS = {"stream_events": "Event"}
 
@@ -49,6 +49,11 @@ PUBLISHED = {
     "list_payment_events": "get /v1/payment-events",
     "resource_calendar": "get /v1/resources/{resource_id}/calendar.ics",
     "customer_calendar": "get /v1/customers/{ref}/calendar.ics",
+    "create_resource_calendar_feed": "post /v1/resources/{resource_id}/calendar-feeds",
+    "list_resource_calendar_feeds": "get /v1/resources/{resource_id}/calendar-feeds",
+    "create_customer_calendar_feed": "post /v1/customers/{ref}/calendar-feeds",
+    "list_customer_calendar_feeds": "get /v1/customers/{ref}/calendar-feeds",
+    "revoke_calendar_feed": "delete /v1/calendar-feeds/{feed_id}",
     "check_invariants": "get /v1/invariants",
     "booking_history": "get /v1/bookings/{booking_id}/history",
     "stream_events": "get /v1/events",

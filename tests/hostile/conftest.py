@@ -27,6 +27,7 @@ SECRETS: dict[str, Any] = {
     "sms_account": "AC1",
     "sms_token": secrets.token_urlsafe(32),
     "sms_from": "+15005550006",
+    "public_url": "https://example.com",
     "sms_inbound_url": "https://example.com/v1/sms-inbound",
 }
 

@@ -64,7 +64,7 @@ async def prepare(conn: asyncpg.Connection) -> tuple[UUID, UUID]:
 
 
 async def leave_traces(frontend: httpx2.AsyncClient, conn: asyncpg.Connection, slot_id: UUID, full: UUID) -> None:
-    """Book, cancel, move, wait, prebook and store credentials, through a frontend and with a token of one's own."""
+    """Book, cancel, move, wait, prebook, store credentials, subscribe, through a frontend and with one's own token."""
     own = FROM | {"Authorization": f"Bearer {token()}"}
     first = await post(frontend, "/v1/bookings", booking_body(slot_id, customer=CUSTOMER, metadata=NOTE), key="one")
     second = await post(frontend, "/v1/bookings", {"slot_id": str(slot_id), "metadata": NOTE}, own, key="two")
@@ -79,6 +79,7 @@ async def leave_traces(frontend: httpx2.AsyncClient, conn: asyncpg.Connection, s
     await post(frontend, "/v1/prebookings", wish, own)
     secret = {"fields": {"password": WORD}}
     assert (await frontend.put("/v1/credentials/gametime", json=secret, headers=own)).is_success
+    await post(frontend, f"/v1/customers/{REF}/calendar-feeds", {}, own)
     wishes = {"language": "el", "timezone": "Europe/Athens"}
     assert (await frontend.put(f"/v1/customers/{REF}/preferences", json=wishes, headers=own)).is_success
     await conn.execute("UPDATE bookings SET status = 'cancelled' WHERE status = 'confirmed' AND slot_id <> $1", full)

@@ -26,7 +26,12 @@ COUNTS = """
 @pytest.fixture
 async def server(dsn: str) -> AsyncIterator[LiveServer]:
     async with live_server(
-        dsn, ENCRYPTION_KEYS=FIRST, JWT_SECRET=JWT_SECRET, LOG_LEVEL="debug", TRUSTED_PROXIES="127.0.0.1"
+        dsn,
+        ENCRYPTION_KEYS=FIRST,
+        JWT_SECRET=JWT_SECRET,
+        LOG_LEVEL="debug",
+        PUBLIC_URL="https://book.example.com",
+        TRUSTED_PROXIES="127.0.0.1",
     ) as running:
         yield running
 

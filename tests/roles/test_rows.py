@@ -15,7 +15,7 @@ from tests.factories import ACTOR, Factory
 from tests.migrations.support import up
 from tests.roles.support import ACT, connected_as
 from tests.sql.auto_syncs import acting
-from tests.sql.support import refused
+from tests.sql.support import call, refused
 
 __all__ = ["world"]
 
@@ -24,6 +24,7 @@ TABLES = lists().rows
 PREDICATES = (
     (r"p_customer_ref IS NULL OR", "true OR"),
     (r"COALESCE\(c\.ref = p_actor ->> 'customer_ref', p_actor ->> 'customer_ref' IS NULL\)", "true"),
+    (r"v_ref IS NULL OR", "true OR"),
     (r"RETURN p_actor ->> 'customer_ref' IS NULL OR", "RETURN true OR"),
 )
 
@@ -61,7 +62,7 @@ def test_what_a_careless_release_forgets_is_what_customers_read_and_change_by() 
     assert without_predicates().keys() >= {
         *("get_booking", "list_bookings", "calendar_bookings", "get_waitlist_entry", "list_waitlist", "get_prebooking"),
         *("list_prebookings", "list_credentials", "get_crew", "list_crews", "get_auto_sync", "list_auto_syncs"),
-        *("lock_booking", "is_organizer"),
+        *("lock_booking", "is_organizer", "revoke_calendar_feed"),
     }
 
 
@@ -70,6 +71,18 @@ async def test_with_every_predicate_forgotten_what_is_anothers_is_as_hidden_as_b
     world: World, conn: asyncpg.Connection
 ) -> None:
     await matrix(world, conn)
+
+
+@pytest.mark.usefixtures("careless")
+async def test_with_every_predicate_forgotten_a_customers_feed_shows_that_customers_bookings_alone(
+    world: World, dsn: str
+) -> None:
+    token_hash = bytes(32)
+    async with connected_as(dsn, "holdfast_app") as app:
+        await call(app, "create_calendar_feed", p_actor=ACTOR, p_token_hash=token_hash, p_customer_ref=ANN)
+        shown = await call(app, "read_calendar_feed", p_token_hash=token_hash)
+
+    assert [str(row["booking_id"]) for row in shown] == [world.things["booking_id"]]
 
 
 @pytest.mark.usefixtures("careless")

@@ -286,6 +286,7 @@ async def test_export_customer_holds_everything_and_no_secret(make: Factory, con
     booking_id = await a_past(conn, make)
     await put_provider(conn)
     credentials_id = await store(conn)
+    feed = await call_json(conn, "create_calendar_feed", p_actor=ACTOR, p_customer_ref="ann", p_token_hash=bytes(32))
     customer_id = await conn.fetchval("SELECT id FROM customers WHERE ref = 'ann'")
     bare = await insert_booking(conn, await make.slot(), customer_id)
 
@@ -294,11 +295,13 @@ async def test_export_customer_holds_everything_and_no_secret(make: Factory, con
     assert document["customer"]["name"] == "Ann Example"
     assert {booking["id"] for booking in document["bookings"]} == {booking_id, str(bare)}
     assert [c["provider"] for c in document["credentials"]] == ["gametime"]
+    assert [f["id"] for f in document["calendar_feeds"]] == [feed["id"]]
     subjects = {entry["subject_id"] for entry in document["audit_entries"]}
-    assert subjects == {booking_id, str(bare), str(customer_id), str(credentials_id)}
+    assert subjects == {booking_id, str(bare), str(customer_id), str(credentials_id), feed["id"]}
     own = await call(conn, "customer_subjects", p_customer_id=customer_id)
     assert subjects == {row["subject_id"] for row in own}
-    assert "ciphertext" not in json.dumps({k: v for k, v in document.items() if k != "audit_entries"})
+    told = json.dumps({k: v for k, v in document.items() if k != "audit_entries"})
+    assert [secret for secret in ("ciphertext", "token_hash") if secret in told] == []
 
 
 async def test_prune_messages_forgets_what_is_old_and_over_but_not_under_a_legal_hold(

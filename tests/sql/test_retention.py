@@ -111,6 +111,8 @@ STIRS = {
     "a message that changed": "UPDATE messages SET updated_at = $1",
     "a message on its way": "UPDATE messages SET status = 'sending', reason = NULL, sending_at = created_at",
     "credentials that were stored": "UPDATE provider_credentials SET created_at = $1",
+    "a calendar feed that was made": "UPDATE calendar_feeds SET created_at = $1",
+    "a calendar feed that was revoked": "UPDATE calendar_feeds SET revoked_at = $1",
 }
 # a life that is over, around the triggers: rows of every kind, all of them old
 REST = (
@@ -124,6 +126,7 @@ REST = (
     "UPDATE auto_sync_participants SET updated_at = $1",
     "UPDATE messages SET status = 'skipped', reason = 'too_late', updated_at = $1",
     "UPDATE provider_credentials SET created_at = $1",
+    "UPDATE calendar_feeds SET created_at = $1",
     "UPDATE customers SET updated_at = $1",
 )
 
@@ -136,6 +139,7 @@ async def test_is_idle_customer_sees_whatever_stirred(make: Factory, conn: async
     await start(conn, await make_crew(conn, "ann", organizer="ann"))
     await put_provider(conn)
     await store(conn)
+    await call_json(conn, "create_calendar_feed", p_actor=ACTOR, p_customer_ref="ann", p_token_hash=bytes(32))
     await prebook_there(conn, "gametime", "ann", p_opens_at=TOMORROW, p_now=TOMORROW - timedelta(days=1))
     is_idle = "SELECT is_idle_customer(c, $1) FROM customers c WHERE c.ref = 'ann'"
     async with undone(conn):

@@ -112,6 +112,10 @@ def test_the_title_is_the_column_that_the_reader_does_not_know_already() -> None
     assert event_of(feed_of(booking(), summary="resource_name"))["summary"] == "Pitch"
 
 
+def test_a_booking_of_somebody_who_was_erased_goes_by_its_reference() -> None:
+    assert event_of(feed_of(booking(customer=None)))["summary"] == "N4C2ZR9"
+
+
 def test_a_calendar_without_bookings_is_one_and_has_a_name() -> None:
     feed = feed_of(name="My bookings")
 
