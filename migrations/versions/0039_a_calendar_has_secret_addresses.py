@@ -1,6 +1,6 @@
 """A calendar has secret addresses.
 
-Revision ID: 0040
+Revision ID: 0039
 Revises: 0038
 """
 
@@ -9,7 +9,7 @@ from alembic import op
 from migrations import frozen
 from migrations.frozen import Change
 
-revision = "0040"
+revision = "0039"
 down_revision = "0038"
 branch_labels = None
 depends_on = None
