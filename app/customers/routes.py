@@ -17,7 +17,8 @@ from app.security import AdminActor
 router = APIRouter(prefix="/v1/customers", tags=["customers"], generate_unique_id_function=operation_id)
 
 Who = Annotated[
-    Name, Path(description="The customer's `ref`; or `id:` and the customer's id, as the list has it, with a `ref` or not.")
+    Name,
+    Path(description="The customer's `ref`; or `id:` and the customer's id, as the list has it, with a `ref` or not."),
 ]
 
 _WRITING = ("unauthorized", "forbidden", "customer_not_found", *UNREADABLE)
