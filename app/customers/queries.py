@@ -6,9 +6,23 @@ from uuid import UUID
 from asyncpg import Record
 
 from app.conditions import fingerprint
-from app.customers.schemas import Why
+from app.customers.schemas import CustomerFilters, Why
 from app.database import Database
 from app.security import Actor
+
+
+async def list_customers(db: Database, filters: CustomerFilters) -> str:
+    """One page of the customers that pass every given filter, as JSON."""
+    return str(
+        await db.call_value(
+            "list_customers",
+            p_ref=filters.ref,
+            p_email=filters.email,
+            p_phone=filters.phone,
+            p_limit=filters.limit,
+            p_cursor=filters.cursor,
+        )
+    )
 
 
 async def export_customer(db: Database, ref: str) -> str:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from app.schemas import Booking, Input, Text
+from app.schemas import Booking, Input, Name, Page, Text
 
 WhyText = Annotated[Text, StringConstraints(min_length=1)]
 
@@ -17,10 +17,46 @@ class Why(Input):
     reason: WhyText = Field(examples=["asked for it on 2026-11-21"])
 
 
+class CustomerFilters(BaseModel):
+    """Which customers to list: those that pass every given filter."""
+
+    ref: Name | None = None
+    email: Name | None = Field(None, description="Capitals or not.")
+    phone: Name | None = Field(None, description="As it was given when they booked, to the letter; `+` is `%2B` here.")
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = None
+
+
+class Customer(BaseModel):
+    """A customer as stored."""
+
+    id: UUID
+    ref: str | None = Field(description="Null for a guest, whose every booking has a customer of its own.")
+    name: str | None
+    email: str | None
+    phone: str | None
+    language: str | None
+    timezone: str | None
+    email_opt_out: bool
+    sms_opt_out: bool
+    legal_hold_since: datetime | None
+    legal_hold_reason: str | None
+    bookings: int = Field(description="How many there are, whatever became of them.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class CustomerPage(Page):
+    """Customers, newest first."""
+
+    items: list[Customer]
+
+
 class LegalHold(BaseModel):
     """While it is there, the customer cannot be erased."""
 
-    customer_ref: str
+    customer_id: UUID
+    customer_ref: str | None
     since: datetime
     reason: str
 

@@ -83,6 +83,15 @@ customers = sa.Table(
     sa.Column("legal_hold_since", WHEN),
     sa.Column("legal_hold_reason", sa.Text),
     sa.Column("erased_at", WHEN),
+    sa.Index("customers_created_at_id_idx", "created_at", "id", postgresql_where=sa.text("erased_at IS NULL")),
+    sa.Index(
+        "customers_email_idx",
+        sa.text("lower(email)"),
+        "created_at",
+        "id",
+        postgresql_where=sa.text("email IS NOT NULL"),
+    ),
+    sa.Index("customers_phone_idx", "phone", "created_at", "id", postgresql_where=sa.text("phone IS NOT NULL")),
 )
 
 booking_transitions = sa.Table(

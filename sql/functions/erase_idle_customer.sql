@@ -10,12 +10,13 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
   v_since timestamptz := p_now - p_keep;
-  v_ref text := (SELECT c.ref FROM customers c WHERE c.id = p_customer_id AND is_idle_customer(c, v_since));
 BEGIN
-  IF v_ref IS NULL THEN
+  IF NOT EXISTS (SELECT FROM customers c WHERE c.id = p_customer_id AND is_idle_customer(c, v_since)) THEN
     RETURN false;
   END IF;
-  PERFORM erase_customer(p_actor, v_ref, 'nothing happened since ' || v_since::date, p_now => p_now, p_idle_since => v_since);
+  PERFORM erase_customer(
+    p_actor, 'id:' || p_customer_id, 'nothing happened since ' || v_since::date, p_now => p_now, p_idle_since => v_since
+  );
   RETURN true;
 END
 $$

@@ -10,7 +10,7 @@ AS $$
 DECLARE
   v_customer customers;
 BEGIN
-  SELECT * INTO v_customer FROM customers c WHERE c.ref = p_customer_ref;
+  SELECT * INTO v_customer FROM customers c WHERE c.id = (SELECT find_customer(p_customer_ref));
   IF NOT FOUND THEN
     RAISE EXCEPTION 'customer_not_found' USING ERRCODE = 'SB037', DETAIL = '{}';
   END IF;

@@ -7,7 +7,7 @@ STABLE
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-  RETURN p_customer.ref IS NOT NULL AND p_customer.legal_hold_since IS NULL AND p_customer.updated_at < p_since
+  RETURN p_customer.erased_at IS NULL AND p_customer.legal_hold_since IS NULL AND p_customer.updated_at < p_since
     AND NOT EXISTS (
       SELECT FROM bookings b
       WHERE b.customer_id = p_customer.id

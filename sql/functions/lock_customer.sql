@@ -1,5 +1,5 @@
--- Promises: the row of the customer with that ref, locked until the transaction ends against everything that names it.
--- Called by erase_customer and put_legal_hold. Locks: the customer. Raises: SB037 customer_not_found.
+-- Promises: the row of the customer whom find_customer finds, locked until the transaction ends against everything that names it.
+-- Called by erase_customer, put_legal_hold and delete_legal_hold. Locks: the customer. Raises: SB037 customer_not_found.
 CREATE OR REPLACE FUNCTION lock_customer(p_customer_ref text)
 RETURNS customers
 LANGUAGE plpgsql
@@ -8,7 +8,11 @@ AS $$
 DECLARE
   v_customer customers;
 BEGIN
-  SELECT * INTO v_customer FROM customers c WHERE c.ref = p_customer_ref FOR UPDATE;
+  SELECT * INTO v_customer
+  FROM customers c
+  -- an erasure that this waited for leaves the id as it was
+  WHERE c.id = (SELECT find_customer(p_customer_ref)) AND c.erased_at IS NULL
+  FOR UPDATE;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'customer_not_found' USING ERRCODE = 'SB037', DETAIL = '{}';
   END IF;

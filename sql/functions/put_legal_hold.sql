@@ -17,7 +17,10 @@ BEGIN
   WHERE c.id = v_customer.id
   RETURNING * INTO v_customer;
   RETURN json_build_object(
-    'customer_ref', v_customer.ref, 'since', v_customer.legal_hold_since, 'reason', v_customer.legal_hold_reason
+    'customer_id', v_customer.id,
+    'customer_ref', v_customer.ref,
+    'since', v_customer.legal_hold_since,
+    'reason', v_customer.legal_hold_reason
   );
 END
 $$

@@ -99,6 +99,7 @@ PUBLISHED = {
     "put_channel": "put /v1/message-channels/{name}",
     "get_preferences": "get /v1/customers/{ref}/preferences",
     "put_preferences": "put /v1/customers/{ref}/preferences",
+    "list_customers": "get /v1/customers",
     "export_customer": "post /v1/customers/{ref}/export",
     "erase_customer": "post /v1/customers/{ref}/erase",
     "put_legal_hold": "put /v1/customers/{ref}/legal-hold",

@@ -17,7 +17,9 @@ WORD = "Zebedee"
 REF = f"ref-{WORD}"
 PHONE = "6912345678"
 IP = "198.51.100.77"
-CUSTOMER = {"ref": REF, "name": f"{WORD} Name", "email": f"{WORD}@example.com", "phone": f"+30{PHONE}"}
+EMAIL = f"{WORD}@example.com"
+GUEST = {"name": f"{WORD} Name", "email": EMAIL, "phone": f"+30{PHONE}"}
+CUSTOMER = GUEST | {"ref": REF}
 FROM = {"User-Agent": f"{WORD}-browser", "X-Forwarded-For": IP}
 # as pg_dump writes bytea too
 TRACES = (WORD, WORD.encode().hex(), PHONE, IP)
@@ -26,7 +28,7 @@ NOTE = {"note": WORD, "deep": [{"phone": PHONE}]}
 JWT_SECRET = "a-secret-for-tests-that-is-long-enough"  # noqa: S105
 
 THEIRS = f"""booking_id IN (
-  SELECT b.id FROM bookings b JOIN customers c ON c.id = b.customer_id WHERE c.ref = '{REF}'
+  SELECT b.id FROM bookings b JOIN customers c ON c.id = b.customer_id WHERE c.email = '{EMAIL}'
 )"""
 WHAT_OTHERS_SAID = (
     f"UPDATE messages SET detail = '{WORD}', provider_ref = '{WORD}', language = 'el-{WORD}'",
@@ -82,6 +84,27 @@ async def leave_traces(frontend: httpx2.AsyncClient, conn: asyncpg.Connection, s
     await post(frontend, f"/v1/customers/{REF}/calendar-feeds", {}, own)
     wishes = {"language": "el", "timezone": "Europe/Athens"}
     assert (await frontend.put(f"/v1/customers/{REF}/preferences", json=wishes, headers=own)).is_success
+    await end_it_all(conn, full)
+
+
+async def leave_traces_as_a_guest(
+    frontend: httpx2.AsyncClient, conn: asyncpg.Connection, slot_id: UUID, full: UUID
+) -> None:
+    """Book, cancel, wait and prebook through a frontend, each time as somebody without a ref."""
+    booking = await post(frontend, "/v1/bookings", booking_body(slot_id, customer=GUEST, metadata=NOTE), key="one")
+    change = FROM | {"If-Match": '"1"', "X-Request-ID": f"{WORD}.{booking['id']}"}
+    await post(frontend, f"/v1/bookings/{booking['id']}/cancel", {"reason": f"{WORD} is ill"}, change, key="two")
+    items = [{"slot_id": str(slot_id), "metadata": NOTE}]
+    await post(frontend, "/v1/bookings/batch", {"customer": GUEST, "items": items}, key="three")
+    entry = await post(frontend, "/v1/waitlist", {"slot_id": str(full), "customer": GUEST})
+    await post(frontend, f"/v1/waitlist/{entry['id']}/leave", {})
+    wish = {"provider": "gametime", "target": NOTE, "preferences": [NOTE], "opens_at": "2030-01-01T00:00:00Z"}
+    await post(frontend, "/v1/prebookings", wish | {"customer": GUEST}, key="four")
+    await end_it_all(conn, full)
+
+
+async def end_it_all(conn: asyncpg.Connection, full: UUID) -> None:
+    """Nothing is still to happen, but in the slot that somebody else filled; and others left their words too."""
     await conn.execute("UPDATE bookings SET status = 'cancelled' WHERE status = 'confirmed' AND slot_id <> $1", full)
     for said in WHAT_OTHERS_SAID:
         await conn.execute(said)

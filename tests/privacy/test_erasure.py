@@ -1,7 +1,8 @@
 """After an erasure nothing tells who the customer was: not the database, its dump, or the logs; and the rest stands."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 import httpx2
@@ -12,9 +13,22 @@ from tests.credentials.support import FIRST
 from tests.factories import make_api_key
 from tests.live import LiveServer, live_server
 from tests.migrations.test_dump import require_pg_dump_for, run
-from tests.privacy.support import IP, JWT_SECRET, REF, TRACES, WORD, leave_traces, prepare
+from tests.privacy.support import (
+    EMAIL,
+    GUEST,
+    IP,
+    JWT_SECRET,
+    REF,
+    TRACES,
+    WORD,
+    leave_traces,
+    leave_traces_as_a_guest,
+    prepare,
+)
 from tests.sql.support import call_json, call_value
 
+Leave = Callable[[httpx2.AsyncClient, asyncpg.Connection, UUID, UUID], Awaitable[None]]
+EraseAll = Callable[[httpx2.AsyncClient], Awaitable[None]]
 COUNTS = """
     SELECT (SELECT json_object_agg(status, n) FROM (SELECT status, count(*) AS n FROM bookings GROUP BY 1) b),
       (SELECT json_agg((booked_bookings, booked_units) ORDER BY id) FROM slots), (SELECT count(*) FROM messages),
@@ -40,26 +54,42 @@ def traces_in(text: str) -> set[str]:
     return {trace for trace in TRACES if trace in text}
 
 
-async def erase(server: LiveServer, conn: asyncpg.Connection) -> httpx2.Response:
-    async with server.client(await make_api_key(conn, "admin")) as admin:
-        return await admin.post(f"/v1/customers/{REF}/erase", json={"reason": "asked for it"})
+async def erase(admin: httpx2.AsyncClient, who: str) -> None:
+    answer = await admin.post(f"/v1/customers/{who}/erase", json={"reason": "asked for it"})
+    assert answer.status_code == 200, answer.text
 
 
+async def erase_by_ref(admin: httpx2.AsyncClient) -> None:
+    await erase(admin, REF)
+
+
+async def erase_as_found(admin: httpx2.AsyncClient) -> None:
+    """All that an e-mail address finds; and the telephone number finds nobody else."""
+    for guest in (await admin.get("/v1/customers", params={"email": EMAIL.upper()})).json()["items"]:
+        await erase(admin, f"id:{guest['id']}")
+    assert (await admin.get("/v1/customers", params={"phone": GUEST["phone"]})).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("leave", "erase_all"),
+    [(leave_traces, erase_by_ref), (leave_traces_as_a_guest, erase_as_found)],
+    ids=["customer", "guest"],
+)
 async def test_no_trace_of_the_customer_is_left_in_a_dump_or_a_log(
-    dsn: str, conn: asyncpg.Connection, server: LiveServer
+    dsn: str, conn: asyncpg.Connection, server: LiveServer, leave: Leave, erase_all: EraseAll
 ) -> None:
     require_pg_dump_for(conn)
     slots = await prepare(conn)
     async with server.client(await make_api_key(conn, "frontend")) as frontend:
-        await leave_traces(frontend, conn, *slots)
+        await leave(frontend, conn, *slots)
     await checkpoint(conn)
     before, counts = run("pg_dump", "--no-password", "--inserts", dsn), await conn.fetch(COUNTS)
     assert traces_in(before) == {trace for trace in TRACES if len(trace) != 14}
     assert await faults(conn) == []
 
-    answer = await erase(server, conn)
+    async with server.client(await make_api_key(conn, "admin")) as admin:
+        await erase_all(admin)
 
-    assert answer.status_code == 200, answer.text
     after = run("pg_dump", "--no-password", "--inserts", dsn)
     assert [line for line in after.splitlines() if traces_in(line)] == []
     assert traces_in(server.log) == set()

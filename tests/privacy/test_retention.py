@@ -26,6 +26,18 @@ async def left(conn: asyncpg.Connection, settings: Settings) -> list[str]:
     return [row["ref"] for row in await conn.fetch("SELECT ref FROM customers WHERE ref IS NOT NULL ORDER BY ref")]
 
 
+async def test_a_run_erases_a_guest_with_whom_nothing_happened(
+    make: Factory, conn: asyncpg.Connection, settings: Settings
+) -> None:
+    await cancel(conn, await make.booking(p_customer='{"name": "Ann", "email": "ann@example.com"}'))
+    async with conn.transaction():
+        await conn.execute(AGE)
+
+    await left(conn, settings.model_copy(update={"customers_keep_days": 30}))
+
+    assert await conn.fetchval("SELECT num_nonnulls(name, email) = 0 AND erased_at IS NOT NULL FROM customers")
+
+
 @pytest.mark.parametrize(
     ("days", "known"), [(None, ["ann", "bob", "cid"]), (61, ["ann", "bob", "cid"]), (30, ["bob", "cid"])]
 )
