@@ -18,7 +18,14 @@ from app.settings import Settings
 
 logger = structlog.get_logger(__name__)
 
-SESSION = {"application_name": "holdfast", "TimeZone": "UTC"}
+SESSION = {
+    "application_name": "holdfast",
+    "TimeZone": "UTC",
+    # A session keeps its plans: those it made while a table was all but empty would read the whole of it in the rush
+    # that follows, until somebody analyzes it. Where Postgres then thinks a plan dear, it must not compile it either.
+    "enable_seqscan": "off",
+    "jit": "off",
+}
 
 # Of rivals who wait for each other Postgres ends one, and one of those who cannot be put in a row: nothing of it was
 # done, so it is begun again after at most so many seconds.

@@ -13,8 +13,7 @@ DEFAULT_QUEUE = "default"
 Lease = tuple[UUID, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A job as its handler gets it: leased to this process alone, and to be done again if it does not answer."""
 
     id: UUID

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.database import SESSION
 from benchmarks.booking import (
     CUSTOMER_NAME,
     CUSTOMER_PREFIX,
@@ -49,6 +50,8 @@ SELECT * FROM holdfast.available_slots(
 );
 """
 
+# with the settings of the service's own sessions
+AS_OURS = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
 AN_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 ACTOR = {
     "type": "customer",
@@ -77,7 +80,7 @@ class PgBench:
     def run(self, target: Target, seconds: float, connections: int = CONNECTIONS, *, wait_for_disk: bool = True) -> Run:
         """Book for so many seconds. Raises RuntimeError, with what pgbench said, when a call failed."""
         variables = {**WORDS, **self._customers, "first_slot": target.first, "last_slot": target.last}
-        return self._run(SCRIPT, variables, seconds, connections, "" if wait_for_disk else "-c synchronous_commit=off")
+        return self._run(SCRIPT, variables, seconds, connections, "" if wait_for_disk else " -c synchronous_commit=off")
 
     def ask(self, variables: dict[str, str], seconds: float) -> Run:
         """Call available_slots for so many seconds. Raises RuntimeError, with what pgbench said, when a call failed."""
@@ -97,7 +100,7 @@ class PgBench:
                     *(f"--define={name}={value}" for name, value in variables.items()),
                     self._url,
                 ],
-                env={**os.environ, "PGOPTIONS": options},
+                env={**os.environ, "PGOPTIONS": AS_OURS + options},
                 capture_output=True,
                 text=True,
                 check=False,

@@ -33,7 +33,7 @@ _SETTINGS = (
     "timezone=UTC",
     "log_timezone=UTC",
 )
-_DURABLE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on", "wal_compression=on")
+_DURABLE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
 _DISPOSABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 

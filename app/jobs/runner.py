@@ -5,7 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,9 +14,10 @@ import structlog
 
 from app.database import Database
 from app.errors import Problem
-from app.handlers import Handler, Job, Lease, Outcome, Retry
+from app.handlers import Handler, Job, Lease, Retry
 from app.jobs import queries
 from app.jobs.limits import Limits, OverLimitError
+from app.jobs.queue import Queue
 from app.jobs.settlement import COMPLETED, Settlement, settlement_of
 from app.security import Actor
 from app.waiting import happens
@@ -25,7 +26,7 @@ from app.waiting import happens
 BREAKER_FAILURES = 5
 BREAKER_SECONDS = 60
 SETTLE_BATCH = 1000
-# while a claim is under way, what came of the one before is run
+# so that what came of one is run while the next is under way
 CLAIM_BATCH = 400
 # Nobody here knows the job: a newer version will, or an older one.
 UNKNOWN_SECONDS = 60.0
@@ -35,30 +36,6 @@ UNSTORABLE = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, Valu
 CANNOT_BE_STORED = Settlement("failed", "what it answered cannot be stored")
 
 logger = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Queue:
-    """What a run knows of a queue it claims from."""
-
-    name: str
-    needs: float
-    stagger: float = 0.0
-    running: int = 0
-    next_start: float = 0.0
-    failures: int = 0
-    # something in it needs more time than is left
-    is_closed: bool = False
-
-    def note(self, outcome: Outcome) -> None:
-        """Count failures on end; one that is our own fault says nothing of whom the queue is for."""
-        match outcome:
-            case Retry(is_ours=True):
-                pass
-            case Retry():
-                self.failures += 1
-            case _:
-                self.failures = 0
 
 
 class Held(NamedTuple):
@@ -113,7 +90,8 @@ class Runner:
     @property
     def room(self) -> int:
         """How many more jobs may run."""
-        return self._concurrency - len(self.held)
+        promised = sum(queue.promised for queue in self._queues.values())
+        return self._concurrency - len(self.held) - promised
 
     @property
     def leased(self) -> list[Job]:
@@ -137,13 +115,33 @@ class Runner:
         """Claim as many jobs as there is room for, and start them in that order; answers how many."""
         claimed = 0
         for queue in self._queues.values():
-            if (room := min(self._room(queue), CLAIM_BATCH)) > 0:
-                jobs = await queries.claim_jobs(self._db, self._instance_id, queue.name, room, self._lease())
-                for job in jobs:
-                    self._start(queue, job)
-                claimed += len(jobs)
-        self.tally["claimed"] += claimed
+            jobs = await self._claim(queue)
+            for job in jobs:
+                self._start(queue, job)
+            claimed += len(jobs)
         return claimed
+
+    async def _claim(self, queue: Queue) -> list[Job]:
+        jobs = await (self._claimed_ahead(queue) if queue.ahead else self._ask(queue, self._room(queue)))
+        room = self._room(queue) - len(jobs)
+        if len(jobs) == CLAIM_BATCH and room > 0:
+            # most likely there are more, and the database looks for them while these begin
+            queue.promised = min(room, CLAIM_BATCH)
+            queue.ahead = asyncio.create_task(self._ask(queue, room))
+            await asyncio.sleep(0)
+        return jobs
+
+    async def _claimed_ahead(self, queue: Queue) -> list[Job]:
+        ahead, queue.ahead, queue.promised = queue.ahead, None, 0
+        return await ahead if ahead else []
+
+    async def _ask(self, queue: Queue, room: int) -> list[Job]:
+        if room <= 0:
+            return []
+        limit = min(room, CLAIM_BATCH)
+        jobs = await queries.claim_jobs(self._db, self._instance_id, queue.name, limit, self._lease())
+        self.tally["claimed"] += len(jobs)
+        return jobs
 
     def _room(self, queue: Queue) -> int:
         if queue.is_closed:
@@ -277,6 +275,11 @@ class Runner:
         for held in self.held.values():
             if held.starts_at > self._clock():
                 held.task.cancel()
+        for queue in self._queues.values():
+            # one that fails has told nobody what it claimed: that is rescued
+            with suppress(*OUR_TROUBLE):
+                for job in await self._claimed_ahead(queue):
+                    self._finish(job, Settlement("released"))
         await self._wait(grace)
         for held in list(self.held.values()):
             held.task.cancel()

@@ -7,7 +7,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from app.database import SESSION
 from tests.concurrency.rivals import assert_counters_equal_a_recount
+from tests.conftest import Connect
 from tests.factories import ACTOR, SYSTEM, Factory, make_customer
 
 CROWD = 30_000
@@ -42,6 +44,7 @@ async def typical(conn: asyncpg.Connection, statement: str, *arguments: object) 
 
 
 BOOK = 'SELECT * FROM create_booking_safe($1, $2, \'{"ref": "ann"}\')'
+BOOK_ONCE = f"{BOOK[:-1]}, p_idempotency_key => gen_random_uuid()::text, p_request_hash => '')"
 # refusals raise, and EXPLAIN shows nothing of what has raised: so what they do before is measured by itself
 MAKE_ROOM = "SELECT expire_slot_holds($1)"
 CANCEL = "SELECT * FROM cancel_booking($1, $2, 1)"
@@ -80,6 +83,26 @@ async def test_looking_for_holds_that_are_over_costs_the_same_in_a_crowded_slot(
     alone, among_many = [await typical(conn, MAKE_ROOM, slot_id) for slot_id in (empty, crowded)]
 
     assert among_many <= alone + SLACK
+
+
+async def test_plans_of_a_database_that_was_empty_serve_in_the_rush(make: Factory, connect: Connect) -> None:
+    ours = await connect()
+    for setting in SESSION.items():
+        await ours.execute("SELECT set_config($1, $2, false)", *setting)
+    slot_id = await make.slot(max_bookings=1_000_000)
+    await ours.execute("ANALYZE")
+    few = await typical(ours, BOOK_ONCE, ACTOR, slot_id)
+
+    await make.conn.execute(
+        "INSERT INTO customers (ref) SELECT gen_random_uuid()::text FROM generate_series(1, $1::integer)", CROWD
+    )
+    await make.conn.execute(
+        """INSERT INTO idempotency_keys SELECT 'p', 'create_booking', gen_random_uuid()::text, '', '{}', now()
+        FROM generate_series(1, $1::integer)""",
+        CROWD,
+    )
+
+    assert await typical(ours, BOOK_ONCE, ACTOR, slot_id) <= few + SLACK
 
 
 async def test_a_sweep_with_nothing_due_costs_the_same_however_many_bookings_wait(

@@ -1,7 +1,7 @@
 """The sweeps of a run: what one of them meets is not the trouble of the others."""
 
 import asyncpg
-from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from app.database import open_database
 from app.handlers import Ok
@@ -13,7 +13,7 @@ from tests.jobs.support import ACTOR, answers, enqueue, statuses
 
 
 async def test_a_sweep_that_the_database_refuses_keeps_nothing_else_from_being_done(
-    settings: Settings, conn: asyncpg.Connection, connect: Connect, make: Factory
+    settings: Settings, conn: asyncpg.Connection, connect: Connect, make: Factory, logged: list[EventDict]
 ) -> None:
     await make.ended_bookings()
     await enqueue(conn)
@@ -22,15 +22,14 @@ async def test_a_sweep_that_the_database_refuses_keeps_nothing_else_from_being_d
     )
     rival, impatient = await connect(), settings.model_copy(update={"lock_timeout_seconds": 0.1})
 
-    with capture_logs() as told:
-        async with open_database(impatient) as database, rival.transaction():
-            await rival.execute("LOCK TABLE messages")
-            report = await process_jobs(database, ACTOR, [answers(Ok())])
+    async with open_database(impatient) as database, rival.transaction():
+        await rival.execute("LOCK TABLE messages")
+        report = await process_jobs(database, ACTOR, [answers(Ok())])
 
     assert await statuses(conn) == {"processed": 1}
     assert await conn.fetchval("SELECT status FROM bookings") == "completed"
     assert await conn.fetchval("SELECT count(*) FROM idempotency_keys") == 0
-    failed = [entry for entry in told if entry["event"] == "a sweep failed"]
+    failed = [entry for entry in logged if entry["event"] == "a sweep failed"]
     assert {(entry["sweep"], entry["sqlstate"]) for entry in failed} == {
         ("sweep_messages", "55P03"),
         ("prune_messages", "55P03"),

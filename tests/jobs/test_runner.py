@@ -1,15 +1,11 @@
 """A runner claims, runs and settles: what each outcome of a handler comes to, and what holds while handlers run."""
 
 import asyncio
-import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import asyncpg
 import pytest
-import structlog
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from app.database import Database, open_database
@@ -189,16 +185,6 @@ async def test_of_an_exception_its_kind_is_kept_and_never_its_words(
     job = await job_row(conn, job_id)
     assert (job["status"], job["error_message"]) == ("pending", "ValueError")
     assert await conn.fetchval("SELECT array_agg(error_message) FROM job_attempts") == ["ValueError"]
-
-
-@pytest.fixture
-def logged() -> Iterator[list[EventDict]]:
-    """Whatever is logged, of any level."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
-    with capture_logs() as entries:
-        yield entries
-    structlog.configure(**before)
 
 
 async def test_neither_a_payload_nor_the_words_of_an_exception_are_logged(
