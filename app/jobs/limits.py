@@ -17,14 +17,15 @@ class OverLimitError(Exception):
 
 
 class Limits:
-    """Cancels what takes too long, of the jobs of one run."""
+    """Cancels what takes too long, of the jobs of one run in this loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._ending: dict[int, set[Task]] = {}
 
     async def within(self, seconds: float, work: Awaitable[T]) -> T:
         """What `work` answers. Raises OverLimitError after so many seconds, when it has been cancelled."""
-        task = cast("Task", asyncio.current_task())
+        task = cast("Task", asyncio.current_task(self._loop))
         moment = self._set(task, seconds)
         try:
             return await work
@@ -38,11 +39,10 @@ class Limits:
                 self._ending[moment].discard(task)
 
     def _set(self, task: Task, seconds: float) -> int:
-        loop = asyncio.get_running_loop()
-        moment = math.ceil((loop.time() + seconds) / GRAIN)
+        moment = math.ceil((self._loop.time() + seconds) / GRAIN)
         if moment not in self._ending:
             self._ending[moment] = set()
-            loop.call_at(moment * GRAIN, self._end, moment)
+            self._loop.call_at(moment * GRAIN, self._end, moment)
         self._ending[moment].add(task)
         return moment
 

@@ -145,28 +145,15 @@ async def claim_jobs(db: Database, instance_id: str, queue: str, limit: int, lea
     rows = await db.call(
         "claim_jobs", p_instance_id=instance_id, p_queue=queue, p_limit=limit, p_lease=timedelta(seconds=lease)
     )
-    return [
-        Job(
-            row["id"],
-            row["job_type"],
-            from_json(row["payload"]),
-            row["attempt"],
-            row["max_attempts"],
-            row["lease_token"],
-            row["booking_id"],
-            row["scheduled_at"],
-        )
-        for row in rows
-    ]
+    return [Job(job_id, job_type, from_json(payload), *rest) for job_id, job_type, payload, *rest in rows]
 
 
-async def complete_jobs(db: Database, jobs: Sequence[Job]) -> dict[Lease, str]:
-    """What came of completing each: `ok` or `stale`."""
+async def complete_jobs(db: Database, jobs: Sequence[Job]) -> int:
+    """Of how many the lease was lost; the others are processed."""
     lost = await db.call(
         "complete_jobs", p_job_ids=[job.id for job in jobs], p_lease_tokens=[job.lease_token for job in jobs]
     )
-    answers = dict.fromkeys([job.lease for job in jobs], "ok")
-    return answers | {(row["job_id"], row["lease_token"]): "stale" for row in lost}
+    return len(lost)
 
 
 async def settle_jobs(db: Database, settlements: list[dict[str, Any]]) -> dict[Lease, str]:

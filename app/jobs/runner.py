@@ -33,6 +33,8 @@ UNKNOWN_SECONDS = 60.0
 # What a handler raises when our own database is away, and what a settlement raises that no database would take.
 OUR_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, Problem)
 UNSTORABLE = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError, TypeError)
+RELEASED = Settlement("released")
+STOPPED = Settlement("budget", "stopped before its end")
 CANNOT_BE_STORED = Settlement("failed", "what it answered cannot be stored")
 
 logger = structlog.get_logger(__name__)
@@ -76,7 +78,9 @@ class Runner:
         self._ends_at = ends_at
         self._clock = clock
         self._handlers = {handler.job_type: handler for handler in handlers}
-        self._limits = Limits()
+        # to ask which loop runs is a system call, which for each job would be a tenth of what it costs here
+        self._loop = asyncio.get_running_loop()
+        self._limits = Limits(self._loop)
         self._unsettled: list[tuple[Job, Settlement]] = []
         self._settling = asyncio.Lock()
         self._queues: dict[str, Queue] = {}
@@ -164,20 +168,20 @@ class Runner:
             self._finish(job, Settlement("snoozed", "nobody here knows this type", after=UNKNOWN_SECONDS))
         elif starts_at + handler.needs > self._ends_at:
             queue.is_closed = True
-            self._finish(job, Settlement("released"))
+            self._finish(job, RELEASED)
         else:
             queue.next_start = starts_at + queue.stagger
             queue.running += 1
-            task = asyncio.create_task(self._run(queue, handler, job, starts_at))
+            task = self._loop.create_task(self._run(queue, handler, job, starts_at))
             self.held[job.lease] = Held(job, starts_at, task)
             task.add_done_callback(partial(self._ended, queue, job))
 
     async def _run(self, queue: Queue, handler: Handler, job: Job, starts_at: float) -> Settlement | None:
-        settlement = Settlement("released")
+        settlement = RELEASED
         try:
             if (wait := starts_at - self._clock()) > 0:
                 await asyncio.sleep(wait)
-            settlement = Settlement("budget", "stopped before its end")
+            settlement = STOPPED
             return await self._outcome(queue, handler, job)
         except asyncio.CancelledError:
             # by us: the end of the run, a lost lease, or somebody's wish; the settlement says how far it came
@@ -206,7 +210,7 @@ class Runner:
         queue.running -= 1
         del self.held[job.lease]
         # one that is cancelled before its first step never gets to say so
-        self._finish(job, Settlement("released") if task.cancelled() else task.result())
+        self._finish(job, RELEASED if task.cancelled() else task.result())
 
     def _finish(self, job: Job, settlement: Settlement | None) -> None:
         if settlement is None:
@@ -225,25 +229,23 @@ class Runner:
             return len(batch)
 
     async def _settle(self, batch: list[tuple[Job, Settlement]]) -> None:
+        completed = [job for job, settlement in batch if settlement is COMPLETED]
+        others = [(job, settlement) for job, settlement in batch if settlement is not COMPLETED]
         try:
-            answers = await self._answers(batch)
+            lost = await queries.complete_jobs(self._db, completed) if completed else 0
+            answers = await self._answers(others) if others else {}
             del self._unsettled[: len(batch)]
         finally:
             if self._unsettled:
                 # nothing else may come to say that there is more
                 self.finished.set()
-        for job, settlement in batch:
+        self.tally += Counter(processed=len(completed) - lost, stale=lost)
+        for job, settlement in others:
             answer = answers[job.lease]
             self.tally[settlement.tally(job) if answer == "ok" else answer] += 1
         await self._mind_the_breakers()
 
     async def _answers(self, batch: list[tuple[Job, Settlement]]) -> dict[Lease, str]:
-        completed = [job for job, settlement in batch if settlement is COMPLETED]
-        answers = await queries.complete_jobs(self._db, completed) if completed else {}
-        others = [(job, settlement) for job, settlement in batch if settlement is not COMPLETED]
-        return answers | await self._other_answers(others) if others else answers
-
-    async def _other_answers(self, batch: list[tuple[Job, Settlement]]) -> dict[Lease, str]:
         try:
             return await queries.settle_jobs(self._db, [settlement.of(job) for job, settlement in batch])
         except UNSTORABLE:
@@ -252,7 +254,7 @@ class Runner:
         # one of them is to blame
         answers: dict[Lease, str] = {}
         for each in batch:
-            answers |= await self._other_answers([each])
+            answers |= await self._answers([each])
         return answers
 
     async def _mind_the_breakers(self) -> None:
@@ -279,7 +281,7 @@ class Runner:
             # one that fails has told nobody what it claimed: that is rescued
             with suppress(*OUR_TROUBLE):
                 for job in await self._claimed_ahead(queue):
-                    self._finish(job, Settlement("released"))
+                    self._finish(job, RELEASED)
         await self._wait(grace)
         for held in list(self.held.values()):
             held.task.cancel()
