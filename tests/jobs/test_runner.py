@@ -10,6 +10,7 @@ from structlog.typing import EventDict
 
 from app.database import Database, open_database
 from app.handlers import FollowUp, Job, Ok, Outcome, Permanent, Retry, Settled, Skip, Snooze
+from app.jobs import runner as runner_module
 from app.settings import Settings
 from tests.concurrency.rivals import begin, until_waiting
 from tests.conftest import Connect
@@ -71,6 +72,42 @@ async def test_a_handler_gets_the_job_as_it_is_stored(database: Database, conn: 
     stored = await job_row(conn, job_id)
     assert (job.id, job.job_type, job.payload, job.attempt, job.max_attempts) == (job_id, "work", {"to": ["ann"]}, 1, 7)
     assert (job.lease_token, job.booking_id, job.scheduled_at) == (1, None, stored["scheduled_at"])
+
+
+async def test_what_is_claimed_ahead_has_its_room_and_comes_in_order(
+    database: Database, conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "CLAIM_BATCH", 4)
+    gate = Gate()
+    await enqueue_many(conn, 20)
+    runner = runner_of(database, handler(gate), concurrency=10)
+
+    begun = [await runner.fill() for _ in range(4)]
+
+    assert (begun, runner.room) == ([4, 4, 2, 0], 0)
+    assert await statuses(conn) == {"processing": 10, "pending": 10}
+    due = await conn.fetch("SELECT id FROM jobs ORDER BY run_at, seq LIMIT 10")
+    assert [held.job.id for held in runner.held.values()] == [row["id"] for row in due]
+    gate.open.set()
+
+
+async def test_what_was_claimed_ahead_is_given_back_by_who_stops(
+    database: Database, conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "CLAIM_BATCH", 4)
+    gate = Gate(outcome=Ok())
+    await enqueue_many(conn, 20)
+    runner = runner_of(database, handler(gate), concurrency=10)
+    await runner.fill()
+
+    gate.open.set()
+    await runner.stop(5, 1)
+    while await runner.settle():
+        pass
+
+    assert runner.tally == {"claimed": 8, "processed": 4, "released": 4}
+    assert await statuses(conn) == {"processed": 4, "pending": 16}
+    assert await conn.fetchval("SELECT sum(attempt) FROM jobs") == 4
 
 
 async def test_a_result_stands_beside_its_job(database: Database, conn: asyncpg.Connection) -> None:
