@@ -16,8 +16,9 @@ from app.database import Database
 from app.handlers import Handler
 from app.jobs import queries
 from app.jobs.housekeeping import Retention, keep_house
-from app.jobs.runner import Runner, report_of
+from app.jobs.runner import Runner
 from app.jobs.schemas import RunReport
+from app.jobs.settlement import report_of
 from app.security import Actor
 
 # Seconds. Nothing starts after the work budget; what runs then is cancelled and settled within the grace; counting what

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 import structlog
@@ -291,12 +291,3 @@ class Runner:
         tasks = [held.task for held in self.held.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
-
-
-def report_of(tally: Counter[str]) -> dict[str, Any]:
-    """The numbers of a run as its record keeps them."""
-    words = (
-        *("claimed", "processed", "retried", "skipped", "discarded", "released", "rescued", "cancelled", "stale"),
-        "failed_sweeps",
-    )
-    return {word: tally[word] for word in words}

@@ -1,5 +1,6 @@
 """What becomes of a job that was run, as `settle_jobs` takes it."""
 
+from collections import Counter
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -66,3 +67,12 @@ def settlement_of(outcome: Outcome) -> Settlement | None:  # noqa: PLR0911 - one
             return Settlement("snoozed", run_at=until)
     # a handler need not have asked mypy
     return Settlement("failed", "it answered no outcome")
+
+
+def report_of(tally: Counter[str]) -> dict[str, Any]:
+    """The numbers of a run as its record keeps them."""
+    words = (
+        *("claimed", "processed", "retried", "skipped", "discarded", "released", "rescued", "cancelled", "stale"),
+        "failed_sweeps",
+    )
+    return {word: tally[word] for word in words}

@@ -13,7 +13,8 @@ from app.handlers import Handler
 from app.jobs import queries
 from app.jobs.housekeeping import JOB_TYPES, keep_house, retention_of
 from app.jobs.listener import listen
-from app.jobs.runner import Runner, report_of
+from app.jobs.runner import Runner
+from app.jobs.settlement import report_of
 from app.security import Actor
 from app.settings import Settings
 from app.waiting import happens
