@@ -8,7 +8,7 @@ from tests.concurrency.rivals import until
 from tests.concurrency.test_cost import pages, typical
 from tests.sql.jobs import MINUTE, NOW, enqueue
 
-COUNTS = {"future": 200_000, "due": 20_000, "over": 50_000}
+COUNTS = {"future": 100_000, "due": 20_000, "over": 30_000}
 STATEMENTS = {
     "claim ten": "SELECT * FROM claim_jobs('one', 'default', 10, interval '30 seconds', '2030-06-03T09:00Z')",
     "claim nothing": "SELECT * FROM claim_jobs('one', 'mails', 10, interval '30 seconds', '2030-06-03T09:00Z')",
@@ -79,12 +79,12 @@ async def test_what_is_done_to_ten_among_many_costs_what_it_costs_among_few(conn
 async def test_a_claim_costs_the_same_after_the_statistics_of_a_table_in_which_nothing_waited(
     conn: asyncpg.Connection,
 ) -> None:
-    await fill(conn, {"over": 100_000})
+    await fill(conn, {"over": 50_000})
     await conn.execute("ANALYZE jobs")
     await fill(conn, {"due": 300})
     before = await typical(conn, CLAIM)
 
-    await fill(conn, {"future": 100_000, "due": 20_000})
+    await fill(conn, {"future": 50_000, "due": 20_000})
 
     assert await typical(conn, CLAIM) <= before + SLACK["claim ten"]
 
