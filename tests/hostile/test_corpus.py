@@ -22,7 +22,7 @@ JUDGE = Judge(DOCUMENT)
 OPERATIONS = {
     each.spec["operationId"] + each.method: each for each in operations(DOCUMENT) if each.path != "/v1/events"
 }
-# of each place, every thirteenth value: no table's length is a multiple, so every value comes somewhere; all are in soak
+# of each place, every thirteenth value: no table's length is a multiple, so each comes somewhere; soaks take all
 STEP = 13
 
 
