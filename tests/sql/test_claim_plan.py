@@ -27,9 +27,9 @@ COMPLETE = """
     SELECT complete_jobs(array_agg((j ->> 'id')::uuid), array_agg((j ->> 'lease_token')::bigint), '2030-06-03T09:00Z')
     FROM jsonb_array_elements($1) j
 """
-# An index of many rows is a page deeper: for each look at one, and for each index of each of ten jobs that change. Whoever
-# looks for what is due or lost passes by some hundred that were claimed or ran a moment ago, until nobody on the server
-# can see them any more.
+# An index of many rows is a page deeper: for each look at one, and for each index of each of ten jobs that change.
+# Whoever looks for what is due or lost passes by some hundred that were claimed or ran a moment ago, until nobody on
+# the server can see them any more.
 SLACK = dict.fromkeys(STATEMENTS, 200) | {"settle ten": 300, "complete ten": 300}
 CLAIMED_BEFORE = 15_000
 
