@@ -12,7 +12,7 @@ from typing import NamedTuple
 import asyncpg
 import structlog
 
-from app.database import Database
+from app.database import TROUBLE, Database
 from app.errors import Problem
 from app.handlers import Handler, Job, Lease, Retry
 from app.jobs import queries
@@ -78,7 +78,7 @@ class Runner:
         self._ends_at = ends_at
         self._clock = clock
         self._handlers = {handler.job_type: handler for handler in handlers}
-        # to ask which loop runs is a system call, which for each job would be a tenth of what it costs here
+        # to ask which loop runs is a system call: once, and not for each job
         self._loop = asyncio.get_running_loop()
         self._limits = Limits(self._loop)
         self._unsettled: list[tuple[Job, Settlement]] = []
@@ -131,7 +131,7 @@ class Runner:
         if len(jobs) == CLAIM_BATCH and room > 0:
             # most likely there are more, and the database looks for them while these begin
             queue.promised = min(room, CLAIM_BATCH)
-            queue.ahead = asyncio.create_task(self._ask(queue, room))
+            queue.ahead = asyncio.create_task(self._ask(queue, queue.promised))
             await asyncio.sleep(0)
         return jobs
 
@@ -279,7 +279,7 @@ class Runner:
                 held.task.cancel()
         for queue in self._queues.values():
             # one that fails has told nobody what it claimed: that is rescued
-            with suppress(*OUR_TROUBLE):
+            with suppress(*TROUBLE):
                 for job in await self._claimed_ahead(queue):
                     self._finish(job, RELEASED)
         await self._wait(grace)
