@@ -20,6 +20,12 @@ def customer_of(actor: Actor, given: CustomerInput | None) -> dict[str, str]:
     return customer
 
 
+def require_own(actor: Actor, ref: str) -> None:
+    """Return if the actor may see that customer. Raises Problem `not_found` when a customer's token is another's."""
+    if actor.customer_ref not in (None, ref):
+        raise Problem("not_found")
+
+
 def customer_ref_of(actor: Actor, given: str | None, field: str) -> str:
     """The `ref` of the customer, which the request may name in `field`.
 

@@ -61,9 +61,9 @@ def new_api_key() -> str:
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
-def hash_api_key(key: str) -> bytes:
-    """What is stored of a key. Plain SHA-256: the key is random, so there is nothing to guess slowly."""
-    return hashlib.sha256(key.encode()).digest()
+def hash_token(token: str) -> bytes:
+    """What is stored of a key or token. Plain SHA-256: it is random, so there is nothing to guess slowly."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 class KeyRing:
@@ -77,7 +77,7 @@ class KeyRing:
 
     async def find(self, key: str) -> ApiKey | None:
         """The live key behind this text, or None."""
-        digest = hash_api_key(key)
+        digest = hash_token(key)
         cached = self._cache.get(digest)
         if cached and cached[0] > self._clock():
             return cached[1]

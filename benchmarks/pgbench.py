@@ -80,7 +80,7 @@ class PgBench:
     def run(self, target: Target, seconds: float, connections: int = CONNECTIONS, *, wait_for_disk: bool = True) -> Run:
         """Book for so many seconds. Raises RuntimeError, with what pgbench said, when a call failed."""
         variables = {**WORDS, **self._customers, "first_slot": target.first, "last_slot": target.last}
-        return self._run(SCRIPT, variables, seconds, connections, "" if wait_for_disk else " -c synchronous_commit=off")
+        return self._run(SCRIPT, variables, seconds, connections, "" if wait_for_disk else "-c synchronous_commit=off")
 
     def ask(self, variables: dict[str, str], seconds: float) -> Run:
         """Call available_slots for so many seconds. Raises RuntimeError, with what pgbench said, when a call failed."""
@@ -100,7 +100,7 @@ class PgBench:
                     *(f"--define={name}={value}" for name, value in variables.items()),
                     self._url,
                 ],
-                env={**os.environ, "PGOPTIONS": AS_OURS + options},
+                env={**os.environ, "PGOPTIONS": f"{AS_OURS} {options}"},
                 capture_output=True,
                 text=True,
                 check=False,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import asyncpg
 
-from app.security import SHOWN_PREFIX_LENGTH, hash_api_key, new_api_key
+from app.security import SHOWN_PREFIX_LENGTH, hash_token, new_api_key
 from benchmarks.booking import (
     CROWDED_SLOT,
     CUSTOMER_NAME,
@@ -86,6 +86,6 @@ async def _frontend_key(connection: asyncpg.Connection) -> str:
     key = new_api_key()
     shown = key[:SHOWN_PREFIX_LENGTH]
     await connection.execute(
-        "SELECT create_api_key($1, 'benchmark', $2, $3, '{frontend}')", ACTOR, shown, hash_api_key(key)
+        "SELECT create_api_key($1, 'benchmark', $2, $3, '{frontend}')", ACTOR, shown, hash_token(key)
     )
     return key

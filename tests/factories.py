@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.security import SHOWN_PREFIX_LENGTH, Scope, hash_api_key, new_api_key
+from app.security import SHOWN_PREFIX_LENGTH, Scope, hash_token, new_api_key
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).replace(minute=0, second=0, microsecond=0)
 HOUR = timedelta(hours=1)
@@ -19,7 +19,7 @@ async def make_api_key(conn: asyncpg.Connection, scope: Scope) -> str:
     """A live key of that scope; returns the key itself."""
     key = new_api_key()
     await conn.fetchval(
-        "SELECT create_api_key($1, $2, $3, $4, $5)", ACTOR, scope, key[:SHOWN_PREFIX_LENGTH], hash_api_key(key), [scope]
+        "SELECT create_api_key($1, $2, $3, $4, $5)", ACTOR, scope, key[:SHOWN_PREFIX_LENGTH], hash_token(key), [scope]
     )
     return key
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from app.database import Database
-from app.security import SHOWN_PREFIX_LENGTH, Actor, Scope, hash_api_key, new_api_key
+from app.security import SHOWN_PREFIX_LENGTH, Actor, Scope, hash_token, new_api_key
 
 
 class NewKey(NamedTuple):
@@ -28,7 +28,7 @@ async def create_api_key(
         p_actor=actor.json(),
         p_name=name,
         p_prefix=key[:SHOWN_PREFIX_LENGTH],
-        p_key_hash=hash_api_key(key),
+        p_key_hash=hash_token(key),
         p_scopes=list(scopes),
         p_expires_in=expires_in,
     )
@@ -43,7 +43,7 @@ async def rotate_api_key(db: Database, actor: Actor, key_id: UUID, overlap: time
         p_actor=actor.json(),
         p_key_id=key_id,
         p_prefix=key[:SHOWN_PREFIX_LENGTH],
-        p_key_hash=hash_api_key(key),
+        p_key_hash=hash_token(key),
         p_overlap=overlap,
     )
     return NewKey(key, str(body))

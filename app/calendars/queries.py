@@ -1,6 +1,5 @@
 """One call a function of sql/: bookings for a calendar, and the feeds that show them to whoever has their address."""
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from app.database import Database
-from app.security import Actor
+from app.security import Actor, hash_token
 
 TOKEN_BYTES = 32
 
@@ -47,7 +46,7 @@ async def create_calendar_feed(
     body = await db.call_value(
         "create_calendar_feed",
         p_actor=actor.json(),
-        p_token_hash=_hash(token),
+        p_token_hash=hash_token(token),
         p_resource_id=resource_id,
         p_customer_ref=customer_ref,
     )
@@ -66,13 +65,8 @@ async def revoke_calendar_feed(db: Database, actor: Actor, feed_id: UUID) -> boo
 
 async def read_calendar_feed(db: Database, token: str, known: Sequence[str]) -> Feed | None:
     """The calendar behind the token; None where it opens nothing."""
-    rows = await db.call("read_calendar_feed", p_token_hash=_hash(token), p_etags=known)
+    rows = await db.call("read_calendar_feed", p_token_hash=hash_token(token), p_etags=known)
     if not rows:
         return None
     bookings = [row for row in rows if row["booking_id"]]
     return Feed(rows[0]["is_of_resource"], rows[0]["etag"], bookings)
-
-
-def _hash(token: str) -> bytes:
-    # plain, as of an API key: there is nothing to guess slowly
-    return hashlib.sha256(token.encode()).digest()

@@ -10,6 +10,7 @@ from app.calendars import feed, queries
 from app.calendars.pages import ICalendar
 from app.calendars.pages import router as pages
 from app.calendars.schemas import CalendarFeeds, NewCalendarFeed
+from app.customer import require_own
 from app.database import Database, Db
 from app.errors import Problem, problems
 from app.links import public_address
@@ -54,7 +55,7 @@ async def resource_calendar(_actor: AdminActor, resource_id: UUID, db: Db) -> IC
 )
 async def customer_calendar(actor: CustomerActor, ref: Ref, db: Db) -> ICalendar:
     """The bookings of a customer from a month ago on, titled by resource; cancelled ones as such."""
-    _require_own(actor, ref)
+    require_own(actor, ref)
     bookings = await queries.calendar_bookings(db, customer_ref=ref)
     return ICalendar(feed.customer_calendar(bookings), headers=NOT_KEPT)
 
@@ -97,7 +98,7 @@ async def create_customer_calendar_feed(actor: CustomerActor, ref: Ref, request:
 
     The answer holds it, this once; a repeated request makes another.
     """
-    _require_own(actor, ref)
+    require_own(actor, ref)
     return await _created(request, db, actor, customer_ref=ref)
 
 
@@ -109,7 +110,7 @@ async def create_customer_calendar_feed(actor: CustomerActor, ref: Ref, request:
 )
 async def list_customer_calendar_feeds(actor: CustomerActor, ref: Ref, db: Db) -> DatabaseJson:
     """List the secret addresses that open something, in order of creation; never an address itself."""
-    _require_own(actor, ref)
+    require_own(actor, ref)
     return DatabaseJson(await queries.list_calendar_feeds(db, customer_ref=ref))
 
 
@@ -122,11 +123,6 @@ async def list_customer_calendar_feeds(actor: CustomerActor, ref: Ref, db: Db) -
 async def revoke_calendar_feed(actor: CustomerActor, feed_id: UUID, db: Db) -> None:
     """End a secret address at once. A resource's takes an admin; what calendar apps have read, they have."""
     if not await queries.revoke_calendar_feed(db, actor, feed_id):
-        raise Problem("not_found")
-
-
-def _require_own(actor: Actor, ref: str) -> None:
-    if actor.customer_ref not in (None, ref):
         raise Problem("not_found")
 
 

@@ -8,6 +8,7 @@ from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
 from jinja2 import TemplateError
 
+from app.customer import require_own
 from app.database import Db
 from app.errors import UNREADABLE, Problem, problems
 from app.messages import queries, sms
@@ -178,8 +179,7 @@ async def put_channel(
 )
 async def get_preferences(actor: CustomerActor, ref: Ref, db: Db) -> DatabaseJson:
     """Read how a customer wants to be told; of one who is not known yet, the defaults."""
-    if actor.customer_ref not in (None, ref):
-        raise Problem("not_found")
+    require_own(actor, ref)
     return DatabaseJson(await queries.get_preferences(db, ref))
 
 
@@ -191,6 +191,5 @@ async def get_preferences(actor: CustomerActor, ref: Ref, db: Db) -> DatabaseJso
 )
 async def put_preferences(actor: CustomerActor, ref: Ref, body: Preferences, db: Db) -> DatabaseJson:
     """Say how a customer wants to be told: language, whose night is quiet, and what not to send."""
-    if actor.customer_ref not in (None, ref):
-        raise Problem("not_found")
+    require_own(actor, ref)
     return DatabaseJson(await queries.put_preferences(db, actor, ref, body))

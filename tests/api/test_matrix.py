@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from pydantic import HttpUrl, SecretStr
 
 from app.main import create_app
-from app.security import SHOWN_PREFIX_LENGTH, hash_api_key, new_api_key
+from app.security import SHOWN_PREFIX_LENGTH, hash_token, new_api_key
 from tests.api.calls import PROBLEM_JSON
 from tests.api.matrix import ANYONE, opened_by, table
 from tests.api.test_customer_tokens import by_hmac, raw_token
@@ -110,12 +110,12 @@ async def keys(conn: asyncpg.Connection) -> dict[str, str]:
     rotate = "SELECT rotate_api_key($1, id, $2, $3, $4) FROM api_keys WHERE key_hash = $5"
     for name, overlap in (("admin key that is being rotated", 1), ("key that was rotated away", 0)):
         new = new_api_key()
-        facts = (new[:SHOWN_PREFIX_LENGTH], hash_api_key(new), timedelta(hours=overlap), hash_api_key(made[name]))
+        facts = (new[:SHOWN_PREFIX_LENGTH], hash_token(new), timedelta(hours=overlap), hash_token(made[name]))
         await conn.execute(rotate, ACTOR, *facts)
     revoked = made["revoked key"][:SHOWN_PREFIX_LENGTH]
     assert await conn.fetchval("SELECT revoke_api_key($1, $2)", ACTOR, revoked) == 1
     expire = "UPDATE api_keys SET expires_at = now() WHERE key_hash = $1"
-    assert await conn.execute(expire, hash_api_key(made["expired key"])) == "UPDATE 1"
+    assert await conn.execute(expire, hash_token(made["expired key"])) == "UPDATE 1"
     return made | {"frontend key": await make_api_key(conn, "frontend"), "cron key": await make_api_key(conn, "cron")}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from app import security
 from app.database import Database
-from app.security import KEY_CACHE_SECONDS, KeyRing, hash_api_key, new_api_key
+from app.security import KEY_CACHE_SECONDS, KeyRing, hash_token, new_api_key
 from tests.factories import ACTOR, make_api_key
 
 
@@ -70,7 +70,7 @@ async def test_after_a_second_a_revoked_key_opens_nothing(ring: Ring, conn: asyn
 async def test_a_new_key_that_was_tried_too_early_opens_after_a_second(ring: Ring, conn: asyncpg.Connection) -> None:
     key = new_api_key()
     assert await ring.keys.find(key) is None
-    await conn.fetchval("SELECT create_api_key($1, 'late', 'hf_late', $2, '{admin}')", ACTOR, hash_api_key(key))
+    await conn.fetchval("SELECT create_api_key($1, 'late', 'hf_late', $2, '{admin}')", ACTOR, hash_token(key))
 
     assert await ring.keys.find(key) is None
     ring.clock.now += KEY_CACHE_SECONDS
