@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 from uuid import UUID
 
 import structlog
@@ -12,8 +13,13 @@ ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 def new_request_id() -> str:
-    """A UUID that nobody has. It is no secret, so the system need not be asked for chance, which is dear."""
-    return str(UUID(int=random.getrandbits(128), version=4))
+    """A UUID that nobody has, and that sorts by its millisecond (RFC 9562, version 7).
+
+    The trail's index of requests grows at its end then. It is no secret, so the system need not be
+    asked for chance, which is dear.
+    """
+    milliseconds, chance = time.time_ns() // 1_000_000, random.getrandbits(74)
+    return str(UUID(int=milliseconds << 80 | 7 << 76 | chance >> 62 << 64 | 2 << 62 | chance & (1 << 62) - 1))
 
 
 class RequestId:

@@ -31,14 +31,7 @@ WRITERS = {
     "customers": ("customers_write_audit",),
     "slots": ("slots_write_audit_on_insert", "slots_write_audit_on_update", "slots_write_audit_when_full"),
 }
-# what tells webhooks and customers of them
-TELLERS = {"audit_log": ("audit_log_deliver_event", "audit_log_make_messages")}
-# with all, without telling anybody, and without the trail
-WAYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "with the trail": {**WRITERS, **TELLERS},
-    "without telling anybody of it": WRITERS,
-    "without it": {},
-}
+WAYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {"with the trail": WRITERS, "without it": {}}
 BASE = "without it"
 Book = Callable[[float], float]
 """Books for so many seconds, and answers how many a second."""
@@ -54,7 +47,7 @@ SIZE = """
 
 
 def main() -> None:
-    """Book in turns with the trail, telling nobody, and without it; print medians, ratios, and bytes an entry."""
+    """Book in turns with the trail and without it; print medians, ratios, and bytes an entry."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.audit", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run of seconds; its figures mean little")
     plan = QUICK if parser.parse_args().quick else FULL

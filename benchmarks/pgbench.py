@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,8 +27,10 @@ from benchmarks.plan import CONNECTIONS, PGBENCH_THREADS
 SCRIPT = f"""
 \\set slot random(:first_slot, :last_slot)
 \\set customer random(:first_customer, :last_customer)
+\\set turn :turn + 100
+\\set request :turn + :client_id
 SELECT * FROM holdfast.create_booking_safe(
-  p_actor => :actor,
+  p_actor => (:actor_before || :request || :actor_after)::jsonb,
   p_slot_id => ('{SLOT_PREFIX}' || :slot)::uuid,
   p_customer => ('{{"ref": "{CUSTOMER_PREFIX}' || :customer || '", "name": "{CUSTOMER_NAME}"}}')::jsonb,
   p_units => :units,
@@ -60,8 +63,11 @@ ACTOR = {
     "user_agent": USER_AGENT,
     "request_id": AN_ID,
 }
+# each request has an id of its own, and a later one sorts after: microseconds before the digits of the client
+_BEFORE, _AFTER = json.dumps({**ACTOR, "request_id": "request-|"}).split("|")
 WORDS = {
-    "actor": json.dumps(ACTOR),
+    "actor_before": _BEFORE,
+    "actor_after": _AFTER,
     "units": "1",
     "payment_method": "pay_on_arrival",
     "metadata": METADATA,
@@ -79,7 +85,8 @@ class PgBench:
 
     def run(self, target: Target, seconds: float, connections: int = CONNECTIONS, *, wait_for_disk: bool = True) -> Run:
         """Book for so many seconds. Raises RuntimeError, with what pgbench said, when a call failed."""
-        variables = {**WORDS, **self._customers, "first_slot": target.first, "last_slot": target.last}
+        numbers = {"first_slot": target.first, "last_slot": target.last, "turn": time.time_ns() // 1000 * 100}
+        variables = {**WORDS, **self._customers, **numbers}
         return self._run(SCRIPT, variables, seconds, connections, "" if wait_for_disk else "-c synchronous_commit=off")
 
     def ask(self, variables: dict[str, str], seconds: float) -> Run:

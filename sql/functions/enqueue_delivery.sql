@@ -1,5 +1,5 @@
 -- Promises: the event is delivered to the endpoint, as soon as may be, whether it was before or not; answers the
--- delivery's id. Called by deliver_event, replay_delivery and replay_events. Locks: delivery, job.
+-- delivery's id. Called by enqueue_deliveries, replay_delivery and replay_events. Locks: delivery, job.
 CREATE OR REPLACE FUNCTION enqueue_delivery(
   p_endpoint_id uuid, p_audit_id bigint, p_event_type text, p_now timestamptz DEFAULT now()
 )

@@ -1,6 +1,6 @@
 -- Promises: a message on each enabled channel on which the customer can and wants to be reached, with the job that sends
 -- it, in the caller's transaction; once under a key, however often it is asked for.
--- Called by audit_log_make_messages and remind_due_bookings. Locks: none but its own new rows.
+-- Called by make_event_messages and remind_due_bookings. Locks: none but its own new rows.
 CREATE OR REPLACE FUNCTION make_messages(
   p_template text,
   p_customer_id uuid,

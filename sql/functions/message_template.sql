@@ -1,5 +1,5 @@
 -- Promises: the template of the message that tells a customer of an audited change, or null where nobody is told: one line
--- an event. Called by audit_log_make_messages, with the row as it was after the change.
+-- an event. Called by make_event_messages, with the row as it was after the change.
 CREATE OR REPLACE FUNCTION message_template(p_event text, p_values jsonb)
 RETURNS text
 LANGUAGE sql

@@ -22,8 +22,17 @@ BEGIN
     UNION
     SELECT a.id FROM audit_log a WHERE a.xid = ANY (ARRAY(SELECT o.xid FROM audit_log o WHERE o.id = ANY (v_own)))
     UNION
-    SELECT a.id FROM audit_log a
-    WHERE a.request_id = ANY (ARRAY(SELECT o.request_id FROM audit_log o WHERE o.id = ANY (v_own)))
+    -- a caller may name all its requests alike: those of another time are others
+    SELECT r.id
+    FROM audit_log o
+    CROSS JOIN LATERAL (
+      SELECT a.id
+      FROM audit_log a
+      WHERE a.request_id = o.request_id
+        AND a.created_at BETWEEN o.created_at - interval '1 hour' AND o.created_at + interval '1 hour'
+      OFFSET 0
+    ) r
+    WHERE o.id = ANY (v_own)
   );
   v_erased := ARRAY(
     SELECT erased_audit_entry(a, a.id = ANY (v_own)) FROM audit_log a WHERE a.id = ANY (v_ids) ORDER BY a.id

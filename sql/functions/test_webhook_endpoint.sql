@@ -12,7 +12,7 @@ DECLARE
   v_endpoint webhook_endpoints := lock_webhook_endpoint(p_endpoint_id);
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
-  -- webhook_endpoints_write_audit_when_tested and audit_log_deliver_event do the rest
+  -- webhook_endpoints_write_audit_when_tested does the rest
   UPDATE webhook_endpoints e SET tested_at = p_now WHERE e.id = v_endpoint.id;
   RETURN (
     SELECT delivery_json(d)

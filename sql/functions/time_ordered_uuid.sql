@@ -1,5 +1,5 @@
 -- Promises: a UUID that sorts by the moment it was made, to the microsecond (RFC 9562, version 7 with the fraction of the
--- millisecond in rand_a), so that a table's key grows at its end. Called as the default of jobs.id.
+-- millisecond in rand_a), so that a table's key grows at its end. Called as the default of ids.
 CREATE OR REPLACE FUNCTION time_ordered_uuid(p_now timestamptz DEFAULT clock_timestamp())
 RETURNS uuid
 LANGUAGE sql

@@ -50,6 +50,15 @@ MAKE_ROOM = "SELECT expire_slot_holds($1)"
 CANCEL = "SELECT * FROM cancel_booking($1, $2, 1)"
 
 
+MANY_OF_ONE_NAME = f"""
+    INSERT INTO audit_log (
+      subject_type, subject_id, event, action_type, new_values, performed_by, performed_by_id, request_id
+    )
+    SELECT 'booking', n, 'booking.created', 'created', '{{}}', 'customer', 'api_key:x', $1
+    FROM generate_series(1, {CROWD}) n
+"""
+
+
 @pytest.fixture
 async def crowded(make: Factory, conn: asyncpg.Connection) -> UUID:
     slot_id = await make.slot(max_bookings=1_000_000)
@@ -72,6 +81,18 @@ async def test_booking_and_cancelling_among_tens_of_thousands_cost_what_they_cos
         cancels[slot_id] = median([await pages(conn, CANCEL, ACTOR, booking_id) for booking_id in booked][6:])
     assert 0 < cancels[crowded] <= cancels[empty] + SLACK
     await assert_counters_equal_a_recount(conn)
+
+
+async def test_booking_costs_the_same_for_a_caller_that_names_all_its_requests_alike(
+    make: Factory, conn: asyncpg.Connection
+) -> None:
+    slot_id = await make.slot(max_bookings=1_000_000)
+    first = await typical(conn, BOOK, ACTOR, slot_id)
+    async with conn.transaction():
+        await conn.execute("SET LOCAL session_replication_role = replica")
+        await conn.execute(MANY_OF_ONE_NAME, json.loads(ACTOR)["request_id"])
+
+    assert 0 < await typical(conn, BOOK, ACTOR, slot_id) <= first + SLACK
 
 
 async def test_looking_for_holds_that_are_over_costs_the_same_in_a_crowded_slot(

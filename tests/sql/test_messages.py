@@ -1,6 +1,6 @@
 """Messages in the database: which are made, when they may go out, and what became of them.
 
-The triggers' functions, audit_log_make_messages and bookings_sync_reminders, are called here by whoever books.
+What triggers call, make_event_messages and bookings_sync_reminders, is called here by whoever books.
 """
 
 import json

@@ -83,6 +83,26 @@ async def test_the_trail_verifies_after_erasures_whether_a_checkpoint_came_befor
         assert await faults(conn) == []
 
 
+async def test_redact_audit_log_leaves_a_request_of_the_same_name_at_another_time(
+    make: Factory, conn: asyncpg.Connection
+) -> None:
+    """A caller may name all its requests alike."""
+    yesterday, today = [str(await make.booking(p_customer='{"ref": "bob"}')) for _ in range(2)]
+    async with conn.transaction():
+        await conn.execute("SET LOCAL session_replication_role = replica")
+        await conn.execute(
+            "UPDATE audit_log SET created_at = created_at - interval '1 day' WHERE subject_id = $1", yesterday
+        )
+    await a_past(conn, make)
+
+    await erase(conn)
+
+    kept = await conn.fetch(
+        "SELECT subject_id FROM audit_log WHERE subject_id IN ($1, $2) AND ip_address IS NOT NULL", yesterday, today
+    )
+    assert [row["subject_id"] for row in kept] == [yesterday]
+
+
 @pytest.mark.parametrize(
     "change", ["reason = 'forged'", 'new_values = new_values || \'{"status": "no_show"}\'', "ip_address = '192.0.2.9'"]
 )

@@ -7,6 +7,7 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.factories import Factory
 from tests.sql.support import at, call_value
 
 MOMENTS = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -45,3 +46,17 @@ async def test_jobs_are_listed_in_the_order_of_their_making(conn: asyncpg.Connec
     enqueued = [row[0] for row in await conn.fetch("SELECT enqueue_job('a') FROM generate_series(1, 100)")]
 
     assert enqueued == sorted(enqueued)
+
+
+async def test_the_keys_of_what_is_audited_row_by_row_grow_at_their_end(
+    conn: asyncpg.Connection, make: Factory
+) -> None:
+    slot_id = await make.slot(max_bookings=20)
+    booked = [await make.booking(slot_id, p_customer=f'{{"ref": "customer-{n}"}}') for n in range(20)]
+
+    customers = [
+        row[0] for row in await conn.fetch("SELECT id FROM customers ORDER BY split_part(ref, '-', 2)::integer")
+    ]
+
+    assert booked == sorted(booked)
+    assert customers == sorted(customers)

@@ -2,7 +2,7 @@
 
 create_webhook_endpoint, update_webhook_endpoint, disable_webhook_endpoint, get_webhook_endpoint,
 list_webhook_endpoints, lock_webhook_endpoint, require_enabled_endpoint, webhook_endpoint_json, rotate_webhook_secret,
-test_webhook_endpoint; deliver_event, enqueue_delivery, delivery_request, end_delivery, jobs_end_delivery,
+test_webhook_endpoint; enqueue_deliveries, enqueue_delivery, delivery_request, end_delivery, jobs_end_delivery,
 delivery_json, list_deliveries, get_delivery, replay_delivery, replay_events, prune_deliveries; old_webhook_secrets,
 reseal_webhook_secret, webhook_secrets_by_key. The rest of them is proved where they are used: tests/webhooks.
 """
