@@ -85,8 +85,8 @@ class PgBench:
 
     def run(self, target: Target, seconds: float, connections: int = CONNECTIONS, *, wait_for_disk: bool = True) -> Run:
         """Book for so many seconds. Raises RuntimeError, with what pgbench said, when a call failed."""
-        numbers = {"first_slot": target.first, "last_slot": target.last, "turn": time.time_ns() // 1000 * 100}
-        variables = {**WORDS, **self._customers, **numbers}
+        slots = {"first_slot": target.first, "last_slot": target.last}
+        variables: dict[str, str | int] = {**WORDS, **self._customers, **slots, "turn": time.time_ns() // 1000 * 100}
         return self._run(SCRIPT, variables, seconds, connections, "" if wait_for_disk else "-c synchronous_commit=off")
 
     def ask(self, variables: dict[str, str], seconds: float) -> Run:
