@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import asyncpg
 
+from app.database import SESSION
+
 Answer = TypeVar("Answer")
 SCHEMA = "holdfast"
 
@@ -20,7 +22,7 @@ class BackDoor:
         """Do `work` on a fresh connection and return what it returns."""
 
         async def on_a_connection() -> Answer:
-            connection = await asyncpg.connect(self._url, server_settings={"search_path": SCHEMA})
+            connection = await asyncpg.connect(self._url, server_settings={"search_path": SCHEMA, **SESSION})
             try:
                 return await work(connection)
             finally:

@@ -17,7 +17,8 @@ BEGIN
   IF v_due_at IS NULL THEN
     UPDATE jobs j
     SET status = 'cancelled', processed_at = p_now, updated_at = p_now
-    WHERE j.dedupe_key = p_booking.id::text AND j.job_type = 'remind_booking' AND j.status = 'pending';
+    -- not by equality, or in a new database all jobs of the type may be read to find one
+    WHERE j.dedupe_key = p_booking.id::text AND j.job_type IS NOT DISTINCT FROM 'remind_booking' AND j.status = 'pending';
   ELSE
     INSERT INTO jobs AS j (job_type, dedupe_key, booking_id, scheduled_at, run_at, created_at, updated_at)
     VALUES ('remind_booking', p_booking.id::text, p_booking.id, v_due_at, v_due_at, p_now, p_now)

@@ -6,7 +6,12 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-  PERFORM arm_reminder(NEW, NEW.updated_at);
+  -- a new booking has none that could be called off
+  IF TG_OP = 'UPDATE' OR EXISTS (
+    SELECT FROM schedules c WHERE c.resource_id = NEW.resource_id AND cardinality(c.reminder_minutes) > 0
+  ) THEN
+    PERFORM arm_reminder(NEW, NEW.updated_at);
+  END IF;
   RETURN NULL;
 END
 $$

@@ -1,6 +1,7 @@
 -- Promises: confirmed bookings whose end has passed become completed, each once, however many callers run at once.
--- Called by the job processor. Picks by job, oldest first; the jobs settle by trigger in the same transaction.
--- Locks: bookings alone, SKIP LOCKED: it waits for no customer, and holds nothing of a booking it passed by.
+-- Called by the job processor. Picks by job, oldest first, and settles the jobs in one go; what else is pending of a booking, the
+-- trigger settles. Locks: bookings, SKIP LOCKED, then their jobs: it waits for no customer, and holds nothing of a booking it
+-- passed by.
 CREATE OR REPLACE FUNCTION complete_due_bookings(p_actor jsonb, p_limit integer, p_now timestamptz DEFAULT now())
 RETURNS integer
 LANGUAGE plpgsql
@@ -11,7 +12,7 @@ DECLARE
 BEGIN
   PERFORM set_config('holdfast.actor', p_actor::text, true);
   WITH due AS MATERIALIZED (
-    SELECT b.id
+    SELECT b.id, j.id AS job_id
     FROM jobs j
     JOIN bookings b ON b.id = j.booking_id
     WHERE j.job_type = 'complete_booking' AND j.queue IS NULL AND j.status = 'pending' AND j.run_at <= p_now
@@ -19,6 +20,12 @@ BEGIN
     ORDER BY j.run_at
     LIMIT p_limit
     FOR NO KEY UPDATE OF b SKIP LOCKED
+  ), settled AS (
+    -- the trigger would do it too, one by one, at ten times the price
+    UPDATE jobs j
+    SET status = 'processed', processed_at = p_now, updated_at = p_now
+    FROM due
+    WHERE j.id = due.job_id AND j.status = 'pending'
   )
   UPDATE bookings b
   SET status = 'completed', updated_at = p_now

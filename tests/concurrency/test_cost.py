@@ -50,6 +50,19 @@ MAKE_ROOM = "SELECT expire_slot_holds($1)"
 CANCEL = "SELECT * FROM cancel_booking($1, $2, 1)"
 
 
+MORE_SLOTS = """
+    INSERT INTO slots (resource_id, starts_at, ends_at, max_bookings)
+    SELECT s.resource_id, s.starts_at + n * interval '1 day', s.ends_at + n * interval '1 day', 1000
+    FROM slots s, generate_series(1, 999) n WHERE s.id = $1
+"""
+# in a function, for what triggers touch afterwards is not counted as the statement's own
+PUT_IN = """
+    CREATE FUNCTION pg_temp.put_in(p_customer_id uuid, p_each integer) RETURNS void LANGUAGE sql AS $$
+      INSERT INTO bookings (resource_id, slot_id, starts_at, ends_at, customer_id, status)
+      SELECT s.resource_id, s.id, s.starts_at, s.ends_at, p_customer_id, 'confirmed'
+      FROM slots s, generate_series(1, p_each)
+    $$
+"""
 MANY_OF_ONE_NAME = f"""
     INSERT INTO audit_log (
       subject_type, subject_id, event, action_type, new_values, performed_by, performed_by_id, request_id
@@ -81,6 +94,21 @@ async def test_booking_and_cancelling_among_tens_of_thousands_cost_what_they_cos
         cancels[slot_id] = median([await pages(conn, CANCEL, ACTOR, booking_id) for booking_id in booked][6:])
     assert 0 < cancels[crowded] <= cancels[empty] + SLACK
     await assert_counters_equal_a_recount(conn)
+
+
+async def test_a_booking_among_many_put_in_by_hand_costs_what_one_of_few_does(
+    make: Factory, conn: asyncpg.Connection
+) -> None:
+    """By plans that a session made, and keeps, while the tables were empty."""
+    slot_id, customer_id = await make.slot(max_bookings=1000), await make_customer(conn)
+    await conn.execute(MORE_SLOTS, slot_id)
+    await conn.execute(PUT_IN)
+    await conn.execute("VACUUM (ANALYZE)")
+
+    put_in = "SELECT pg_temp.put_in($1, $2)"
+    few, many = [await pages(conn, put_in, customer_id, each) / (1000 * each) for each in (1, 4)]
+
+    assert 0 < many <= few + SLACK / 2
 
 
 async def test_booking_costs_the_same_for_a_caller_that_names_all_its_requests_alike(
