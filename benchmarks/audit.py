@@ -82,7 +82,7 @@ def _measure(database: BackDoor, book: Book, plan: Plan) -> dict[str, list[float
     """Bookings a second by way, round by round; every second round the other way round, since tables grow."""
     book(plan.warm_up_seconds or 1)
     rates: dict[str, list[float]] = {way: [] for way in WAYS}
-    for turn in range(2 * plan.rounds):
+    for turn in range(4 * plan.rounds):
         for way in list(WAYS)[:: -1 if turn % 2 else 1]:
             _switch(database, WAYS[way])
             database.checkpoint()
