@@ -55,13 +55,11 @@ SELECT * FROM holdfast.available_slots(
 
 # with the settings of the service's own sessions
 AS_OURS = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
-AN_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 ACTOR = {
     "type": "customer",
-    "id": f"api_key:{AN_ID}",
+    "id": "api_key:7c9e6679-7425-40de-944b-e07fc1f90ae7",
     "ip": "127.0.0.1",
     "user_agent": USER_AGENT,
-    "request_id": AN_ID,
 }
 # each request has an id of its own, and a later one sorts after: microseconds before the digits of the client
 _BEFORE, _AFTER = json.dumps({**ACTOR, "request_id": "request-|"}).split("|")

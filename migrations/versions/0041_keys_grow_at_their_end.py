@@ -704,10 +704,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # first, as on the way up: it commits, and what comes after is one transaction or nothing
+    swap_indexes("btree", HASH)
     frozen.downgrade(CHANGES)
     for table in TABLES:
         op.execute(f"ALTER TABLE {table} ALTER COLUMN id SET DEFAULT gen_random_uuid()")
-    swap_indexes("btree", HASH)
 
 
 def swap_indexes(method: str, wanted: tuple[str, str]) -> None:
